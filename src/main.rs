@@ -1,0 +1,3 @@
+//! Entry point: only dispatches.
+
+fn main() {}

@@ -1,0 +1,89 @@
+//! The seams between the drivers: what pages may ask of the machine, and what jobs may ask of the task that owns an
+//! instance. The daemon supplies both; tests may supply others.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::id::{JobId, ServerId};
+use super::port::Listeners;
+
+/// A future behind a trait object.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Byte offset in an instance's console since the instance was made. It means the same after every restart of anything.
+pub type ConsoleCursor = u64;
+
+/// A piece of an instance's console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleChunk {
+    /// Offset of the first byte. Greater than what was asked for when older segments are gone.
+    pub start: ConsoleCursor,
+    /// What the game printed, as it printed it.
+    pub bytes: Vec<u8>,
+}
+
+/// Why the console could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConsoleError {
+    /// There is no process to type into.
+    #[error("the game does not run")]
+    NotRunning,
+    /// The machine said no.
+    #[error("{0}")]
+    Machine(String),
+}
+
+/// What is known of a game that runs, from A2S and the process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// Map that is played.
+    pub map: Option<String>,
+    /// Players (without bots).
+    pub players: Option<u32>,
+    /// Bots.
+    pub bots: Option<u32>,
+    /// Most players.
+    pub max_players: Option<u32>,
+    /// Round trip of the last A2S answer, milliseconds.
+    pub ping_ms: Option<u32>,
+}
+
+/// What pages may ask of the machine.
+pub trait Machine: Send + Sync {
+    /// Foreign listeners of the box, now. Blocks on `/proc`.
+    fn listeners(&self) -> Listeners;
+    /// At most `max` bytes of console from `from` on; empty at the end. Blocks on files.
+    fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError>;
+    /// Where the last `lines` complete lines begin. Blocks on files.
+    fn console_tail(&self, server: ServerId, lines: usize) -> Result<ConsoleCursor, ConsoleError>;
+    /// Wakes whenever the console may have grown; its value is the offset of the end as far as it is known.
+    fn console_grown(&self, server: ServerId) -> tokio::sync::watch::Receiver<ConsoleCursor>;
+    /// Types one line into the game.
+    fn console_send(&self, server: ServerId, line: String) -> Later<'_, Result<(), ConsoleError>>;
+    /// What is known of the game now.
+    fn facts(&self, server: ServerId) -> Option<Facts>;
+}
+
+/// Where a long operation says what it does: lines of the job's log.
+pub trait Progressing: Send + Sync {
+    /// A line of what is done.
+    fn say(&self, text: &str);
+    /// A line of what went wrong.
+    fn complain(&self, text: &str);
+    /// The job that is worked on.
+    fn job(&self) -> JobId;
+    /// Becomes true when somebody asked the job to end.
+    fn cancelled(&self) -> tokio::sync::watch::Receiver<bool>;
+}
+
+/// What jobs may ask of the tasks that own the instances. Errors are texts for people: what, why and the remedy.
+pub trait Instances: Send + Sync {
+    /// Launches the game from its `spec.yaml` and answers when it is ready, or why it is not. A game that already runs
+    /// is ready.
+    fn start(&self, server: ServerId, log: Arc<dyn Progressing>) -> Later<'_, Result<(), String>>;
+    /// Ends the game and everything it left behind. A game that does not run has ended.
+    fn stop(&self, server: ServerId, log: Arc<dyn Progressing>) -> Later<'_, Result<(), String>>;
+    /// Whether a process of the game exists.
+    fn is_alive(&self, server: ServerId) -> Later<'_, bool>;
+}
