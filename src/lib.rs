@@ -44,3 +44,4 @@ pub mod domain;
 pub mod live;
 pub mod model;
 pub mod store;
+pub mod web;

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::{OverlayView, ServerView};
+use crate::domain::overlays::OverlayView;
+use crate::domain::servers::ServerView;
 use crate::model::audit::AuditEntry;
 use crate::model::blueprint::{Blueprint, config_warnings};
 use crate::model::job::Job;
