@@ -31,5 +31,10 @@ pub(super) async fn write_spec(run: &Run) -> Result<(), Ending> {
         spec.config.len()
     ));
     let paths = run.context.paths.clone();
-    blocking(move || instance::initialize(&paths, &spec).map_err(|error| Ending::failed(error.to_string()))).await
+    blocking(move || {
+        // Said now, while somebody looks, rather than by the shim: an overlay that cannot be mounted.
+        instance::check_overlays(&paths, &spec).map_err(|error| Ending::failed(error.to_string()))?;
+        instance::write_spec(&paths, &spec).map_err(|error| Ending::failed(error.to_string()))
+    })
+    .await
 }

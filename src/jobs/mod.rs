@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::{Domain, Refusal};
+use crate::host::launch::Limits;
 use crate::host::paths::Paths;
-use crate::host::shim::client::ShimStarter;
-use crate::host::shim::launch::Limits;
+use crate::host::shim::starter::ShimStarter;
 use crate::model::id::ServerId;
 use crate::model::job::{Job, Operation};
 use crate::model::machine::Instances;

@@ -121,7 +121,7 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
     };
     let finished = tokio::task::spawn_blocking(move || domain.finish_job(id, outcome)).await;
     match finished {
-        Ok(Ok(())) => {}
+        Ok(Ok(_)) => {}
         Ok(Err(refusal)) => log::error!("job {id} ended, but its end could not be stored: {refusal}"),
         Err(error) => log::error!("job {id} ended, but its end could not be stored: {error}"),
     }

@@ -14,11 +14,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::policy::{AfterCrash, Crashes, Effect, Input, Phase, step};
 use super::ready::{Scanner, Sign};
 use super::{Context, Request, Window};
-use crate::host::shim::client::{Adoption, Client, Ended, ShimEvent, adopt, start};
+use crate::host::launch::ExitStatus;
+use crate::host::paths::{Paths, Run};
+use crate::host::shim::client::{Adoption, Client, Event, adopt, start};
 use crate::host::{console, instance};
 use crate::model::id::{HostId, ServerId};
 use crate::model::machine::{ConsoleCursor, ConsoleError, Facts};
-use crate::model::server::{ActualState, DesiredState};
+use crate::model::server::{ActualState, DesiredState, Server};
+use crate::model::spec::InstanceSpec;
 use crate::query::a2s;
 
 /// Bytes of console that are looked at in one go.
@@ -101,7 +104,7 @@ pub(super) async fn own(
     }
 }
 
-async fn next_event(client: &mut Option<Client>) -> Option<ShimEvent> {
+async fn next_event(client: &mut Option<Client>) -> Event {
     match client {
         Some(client) => client.next_event().await,
         None => std::future::pending().await,
@@ -123,41 +126,52 @@ async fn answer(question: &mut Option<Question>) -> Option<Facts> {
 }
 
 impl Owner {
-    fn host(&self) -> HostId {
-        HostId::of(self.id)
+    fn run(&self) -> Run {
+        Run::Server(HostId::of(self.id))
     }
 
     /// The first look: what does the machine say, and what should be?
     async fn look(&mut self) {
-        let found = adopt(&self.context.paths, &crate::host::shim::launch::run_of(self.host())).await;
-        let record = self.record().await;
-        let desired = record.as_ref().map_or(DesiredState::Stopped, |server| server.desired_state);
-        let failed = record.as_ref().is_some_and(|server| server.actual_state == ActualState::Failed);
+        let found = adopt(&self.context.paths, self.run()).await;
+        let Some(record) = self.record().await else { return };
+        self.port = record.port;
+        let wanted = record.desired_state == DesiredState::Running && record.actual_state != ActualState::Failed;
         match found {
             Ok(Adoption::Running(client)) => {
                 log::info!("server {}: its game (pid {}) goes on", self.id, client.pid());
-                self.began = client.console_start();
-                self.scanned = self.began;
-                self.port = client.port().unwrap_or(0);
                 self.client = Some(client);
-                self.phase = Phase::Starting { by_job: false };
-                self.deadline = Some(Instant::now() + self.context.start_timeout);
-                self.read_console().await;
-                if self.phase != Phase::Running {
+                if let Ok(spec) = self.spec().await {
+                    // The port that the game was started with; the record may have another since.
+                    self.port = spec.port;
+                }
+                self.began = self.console_at(|paths, run| console::tail(paths, run, LAST_LINES)).await;
+                if record.actual_state == ActualState::Running {
+                    self.phase = Phase::Running;
+                    self.ask_how_it_is();
+                } else {
+                    self.phase = Phase::Starting { by_job: false };
+                    self.scanned = self.console_at(console::begin).await;
+                    self.deadline = Some(Instant::now() + self.context.start_timeout);
                     self.observe(ActualState::Starting, None).await;
+                    self.read_console().await;
                 }
             }
-            Ok(Adoption::Exited(ended)) if desired == DesiredState::Running && !failed => {
+            Ok(Adoption::Exited(status)) if wanted && !status.asked => {
                 self.phase = Phase::Running;
-                self.ended(&ended).await;
+                self.ended(&format!("the game ended by itself ({status})"), false).await;
             }
-            Ok(Adoption::Gone) if desired == DesiredState::Running && !failed => {
-                // The box was started anew, or the shim was killed: the game should run, so it will.
+            // The box was started anew, or the shim was killed: the game should run, so it will.
+            Ok(Adoption::Exited(_) | Adoption::Gone) if wanted => {
                 self.phase = Phase::Waiting;
                 self.wake = Some(Instant::now());
             }
-            Ok(Adoption::Exited(_) | Adoption::Gone) if failed => self.phase = Phase::Failed,
-            Ok(Adoption::Exited(_) | Adoption::Gone) => self.observe(ActualState::Stopped, None).await,
+            Ok(Adoption::Exited(_) | Adoption::Gone) => {
+                if record.actual_state == ActualState::Failed {
+                    self.phase = Phase::Failed;
+                } else {
+                    self.observe(ActualState::Stopped, record.last_error).await;
+                }
+            }
             Err(error) => {
                 log::error!("server {}: its shim cannot be asked: {error}", self.id);
                 self.observe(ActualState::Unknown, Some(format!("its shim cannot be asked: {error}"))).await;
@@ -202,9 +216,9 @@ impl Owner {
         }
     }
 
-    async fn seen(&mut self, event: Option<ShimEvent>) {
+    async fn seen(&mut self, event: Event) {
         match event {
-            Some(ShimEvent::Output { end }) => {
+            Event::Output(end) => {
                 self.window.grown.send_if_modified(|known| {
                     let grew = end > *known;
                     *known = end.max(*known);
@@ -214,41 +228,42 @@ impl Owner {
                     self.read_console().await;
                 }
             }
-            Some(ShimEvent::Exited(ended)) => {
+            Event::Refused(text) => log::warn!("server {}: its shim did not do what was asked: {text}", self.id),
+            Event::Exit(status) => {
                 self.client = None;
-                self.ended(&ended).await;
+                self.exited(&status).await;
             }
-            // The connection broke: the shim was killed, or it ended and we missed its last word.
-            None => {
+            // The connection broke without a last word. The shim may live on (it drops clients that do not read).
+            Event::Lost => {
                 self.client = None;
-                let ended = match adopt(&self.context.paths, &crate::host::shim::launch::run_of(self.host())).await {
-                    Ok(Adoption::Running(client)) => {
-                        self.client = Some(client);
-                        return;
-                    }
-                    Ok(Adoption::Exited(ended)) => ended,
-                    Ok(Adoption::Gone) | Err(_) => Ended::lost(),
-                };
-                self.ended(&ended).await;
+                match adopt(&self.context.paths, self.run()).await {
+                    Ok(Adoption::Running(client)) => self.client = Some(client),
+                    Ok(Adoption::Exited(status)) => self.exited(&status).await,
+                    Ok(Adoption::Gone) => self.ended("its shim was killed, and the game with it", false).await,
+                    Err(error) => self.ended(&format!("its shim cannot be asked: {error}"), false).await,
+                }
             }
         }
     }
 
+    async fn exited(&mut self, status: &ExitStatus) {
+        // A start that is given up ends on our word, which is no dismissal.
+        let dismissed = status.asked && self.reason.is_none();
+        self.ended(&format!("the game ended by itself ({status})"), dismissed).await;
+    }
+
     /// The process ended, whoever wanted it.
-    async fn ended(&mut self, ended: &Ended) {
+    async fn ended(&mut self, how: &str, dismissed: bool) {
         self.deadline = None;
         self.question = None;
         self.set_facts(None);
         let lines = self.last_lines().await;
-        if let Ok(end) = console::end(&self.context.paths, self.host()) {
-            self.window.grown.send_replace(end);
-        }
-        let reason = self.reason.take().unwrap_or_else(|| format!("the game ended by itself ({ended})"));
-        let text = if lines.is_empty() { reason } else { format!("{reason}\nIts last lines:\n{lines}") };
-        self.reason = Some(text);
+        self.window.grown.send_replace(self.console_at(console::end).await);
+        let reason = self.reason.take().unwrap_or_else(|| how.to_owned());
+        self.reason = Some(if lines.is_empty() { reason } else { format!("{reason}\nIts last lines:\n{lines}") });
         let (domain, id) = (self.context.domain.clone(), self.id);
         self.tell(tokio::task::spawn_blocking(move || domain.game_ended(id)).await);
-        self.input(Input::Exited).await;
+        self.input(if dismissed { Input::Dismissed } else { Input::Exited }).await;
     }
 
     async fn start_timed_out(&mut self) {
@@ -263,8 +278,8 @@ impl Owner {
     /// Reads what the console says since the last look, for the signs of a start.
     async fn read_console(&mut self) {
         while matches!(self.phase, Phase::Starting { .. }) {
-            let (paths, host, from) = (self.context.paths.clone(), self.host(), self.scanned);
-            let read = tokio::task::spawn_blocking(move || console::read(&paths, host, from, CHUNK)).await;
+            let (paths, run, from) = (self.context.paths.clone(), self.run(), self.scanned);
+            let read = tokio::task::spawn_blocking(move || console::read(&paths, run, from, CHUNK)).await;
             let chunk = match read {
                 Ok(Ok(chunk)) if !chunk.bytes.is_empty() => chunk,
                 Ok(Ok(_)) => return,
@@ -306,21 +321,15 @@ impl Owner {
                 self.observe(ActualState::Stopped, None).await;
                 answer_all(&mut self.stoppers, &Ok(()));
             }
-            Effect::EndGently => {
+            Effect::EndGently | Effect::EndFailedStart => {
                 self.deadline = None;
-                if let Some(client) = &mut self.client
-                    && let Err(error) = client.stop().await
-                {
-                    log::warn!("server {}: its shim does not take a stop ({error}); it is ended", self.id);
-                    client.kill_by_pidfd();
-                }
-            }
-            Effect::EndFailedStart => {
-                self.deadline = None;
-                if let Some(client) = &mut self.client
-                    && client.stop().await.is_err()
-                {
-                    client.kill_by_pidfd();
+                let told = match &mut self.client {
+                    Some(client) => client.stop().await,
+                    None => Ok(()),
+                };
+                if let Err(error) = told {
+                    // A broken connection; the next event says what became of the shim.
+                    log::warn!("server {}: its shim does not take a stop: {error}", self.id);
                 }
             }
             Effect::AnnounceReady => {
@@ -340,6 +349,12 @@ impl Owner {
                 let reason = self.reason.take().unwrap_or_else(|| "the game ended".into());
                 self.observe(ActualState::Failed, Some(reason.clone())).await;
                 answer_all(&mut self.starters, &Err(reason));
+            }
+            Effect::NoteDismissed => {
+                self.reason = None;
+                let text = "the box ended the game; it comes back with the box, or by a start";
+                self.observe(ActualState::Stopped, Some(text.into())).await;
+                answer_all(&mut self.starters, &Err(text.into()));
             }
             Effect::CountCrash => self.count_crash().await,
         }
@@ -366,11 +381,11 @@ impl Owner {
     async fn launch(&mut self) {
         self.observe(ActualState::Starting, None).await;
         self.reason = None;
+        self.scanner = Scanner::default();
+        self.began = self.console_at(console::end).await;
+        self.scanned = self.began;
         match self.try_launch().await {
             Ok(client) => {
-                self.began = client.console_start();
-                self.scanned = self.began;
-                self.scanner = Scanner::default();
                 self.client = Some(client);
                 self.deadline = Some(Instant::now() + self.context.start_timeout);
             }
@@ -383,16 +398,33 @@ impl Owner {
     }
 
     async fn try_launch(&mut self) -> Result<Client, String> {
-        let (paths, host, limits) = (self.context.paths.clone(), self.host(), self.context.limits.clone());
-        let (launch, port) = tokio::task::spawn_blocking(move || {
-            let spec = instance::read_spec(&paths, host).map_err(|error| error.to_string())?;
-            let launch = instance::launch_of(&paths, &spec, &limits).map_err(|error| error.to_string())?;
-            Ok::<_, String>((launch, spec.port))
-        })
-        .await
-        .map_err(|error| error.to_string())??;
-        self.port = port;
+        let spec = self.spec().await?;
+        self.port = spec.port;
+        let (paths, limits) = (self.context.paths.clone(), self.context.limits.clone());
+        let launch = tokio::task::spawn_blocking(move || instance::launch_of(&paths, &spec, &limits))
+            .await
+            .map_err(|error| error.to_string())?;
         start(&self.context.starter, &launch).await.map_err(|error| error.to_string())
+    }
+
+    async fn spec(&self) -> Result<InstanceSpec, String> {
+        let (paths, host) = (self.context.paths.clone(), HostId::of(self.id));
+        tokio::task::spawn_blocking(move || instance::read_spec(&paths, host))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())
+    }
+
+    /// A place in the console; its beginning where it cannot be read.
+    async fn console_at(
+        &self,
+        look: impl FnOnce(&Paths, Run) -> std::io::Result<ConsoleCursor> + Send + 'static,
+    ) -> ConsoleCursor {
+        let (paths, run) = (self.context.paths.clone(), self.run());
+        match tokio::task::spawn_blocking(move || look(&paths, run)).await {
+            Ok(Ok(cursor)) => cursor,
+            Ok(Err(_)) | Err(_) => 0,
+        }
     }
 
     fn ask_how_it_is(&mut self) {
@@ -401,14 +433,13 @@ impl Owner {
         }
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], self.port));
         self.question = Some(Box::pin(async move {
-            let asked = Instant::now();
-            let info = a2s::info(address, A2S_TIMEOUT).await.ok()?;
+            let (info, round_trip) = a2s::info(address, A2S_TIMEOUT).await.ok()?;
             Some(Facts {
-                map: Some(info.map),
-                players: Some(u32::from(info.players).saturating_sub(u32::from(info.bots))),
+                players: Some(u32::from(info.humans())),
                 bots: Some(u32::from(info.bots)),
                 max_players: Some(u32::from(info.max_players)),
-                ping_ms: Some(asked.elapsed().as_millis() as u32),
+                ping_ms: Some(round_trip.as_millis() as u32),
+                map: Some(info.map),
             })
         }));
     }
@@ -429,10 +460,10 @@ impl Owner {
     }
 
     async fn last_lines(&self) -> String {
-        let (paths, host, began) = (self.context.paths.clone(), self.host(), self.began);
+        let (paths, run, began) = (self.context.paths.clone(), self.run(), self.began);
         let read = tokio::task::spawn_blocking(move || {
-            let from = console::tail(&paths, host, LAST_LINES)?.max(began);
-            console::read(&paths, host, from, CHUNK)
+            let from = console::tail(&paths, run, LAST_LINES)?.max(began);
+            console::read(&paths, run, from, CHUNK)
         })
         .await;
         match read {
@@ -446,7 +477,7 @@ impl Owner {
         self.tell(tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await);
     }
 
-    async fn record(&self) -> Option<crate::model::server::Server> {
+    async fn record(&self) -> Option<Server> {
         let (domain, id) = (self.context.domain.clone(), self.id);
         match tokio::task::spawn_blocking(move || domain.server_record(id)).await {
             Ok(Ok(record)) => record,

@@ -3,6 +3,7 @@
 use tokio::sync::{oneshot, watch};
 
 use super::{Request, SupervisorHandle};
+use crate::host::paths::Run;
 use crate::host::{console, ports};
 use crate::model::id::{HostId, ServerId};
 use crate::model::machine::{ConsoleChunk, ConsoleCursor, ConsoleError, Facts, Later, Machine};
@@ -15,12 +16,12 @@ impl Machine for SupervisorHandle {
     }
 
     fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError> {
-        console::read(&self.0.context.paths, HostId::of(server), from, max)
+        console::read(&self.0.context.paths, Run::Server(HostId::of(server)), from, max)
             .map_err(|error| ConsoleError::Machine(error.to_string()))
     }
 
     fn console_tail(&self, server: ServerId, lines: usize) -> Result<ConsoleCursor, ConsoleError> {
-        console::tail(&self.0.context.paths, HostId::of(server), lines)
+        console::tail(&self.0.context.paths, Run::Server(HostId::of(server)), lines)
             .map_err(|error| ConsoleError::Machine(error.to_string()))
     }
 

@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::domain::Domain;
-use crate::host::paths::Paths;
-use crate::host::shim::client::ShimStarter;
-use crate::host::shim::launch::Limits;
-use crate::model::id::ServerId;
+use crate::host::launch::Limits;
+use crate::host::paths::{Paths, Run};
+use crate::host::shim::starter::ShimStarter;
+use crate::model::id::{HostId, ServerId};
 use crate::model::machine::{ConsoleCursor, ConsoleError, Facts, Instances, Later, Progressing};
 use crate::model::server::{ActualState, DesiredState};
 
@@ -77,10 +77,11 @@ impl Supervisor {
         let context = self.context.clone();
         let servers = tokio::task::spawn_blocking(move || {
             let servers = context.domain.all_servers()?;
+            let runs = crate::host::shim::client::runs(&context.paths).unwrap_or_default();
             // Those that were not running and have no trace on the machine are stopped: no task is needed to say so.
             let mut active = Vec::new();
             for server in servers {
-                let traced = crate::host::shim::client::has_trace(&context.paths, server.id);
+                let traced = runs.contains(&Run::Server(HostId::of(server.id)));
                 match (server.desired_state, server.actual_state) {
                     (DesiredState::Stopped, ActualState::Stopped | ActualState::Failed) if !traced => {}
                     (DesiredState::Stopped, _) if !traced => {
@@ -127,7 +128,7 @@ impl Supervisor {
 
     fn spawn(self: &Arc<Self>, server: ServerId) -> Handle {
         let (requests, mailbox) = mpsc::channel(16);
-        let end = crate::host::console::end(&self.context.paths, crate::model::id::HostId::of(server)).unwrap_or(0);
+        let end = crate::host::console::end(&self.context.paths, Run::Server(HostId::of(server))).unwrap_or(0);
         let window = Arc::new(Window { grown: watch::Sender::new(end), facts: Mutex::default() });
         tokio::spawn(instance::own(self.context.clone(), server, mailbox, window.clone()));
         Handle { requests, window }

@@ -63,6 +63,8 @@ pub enum Input {
     GaveUp,
     /// The process ended, or could not be launched at all.
     Exited,
+    /// The process was ended by the box, not by us and not by itself: its unit was stopped, the box shuts down.
+    Dismissed,
     /// The wait is over.
     BackoffOver,
 }
@@ -90,6 +92,8 @@ pub enum Effect {
     CountCrash,
     /// Nothing runs: the wish is fulfilled.
     AlreadyDown,
+    /// Note that the box ended the game; the desired state stays, so it comes back with the box.
+    NoteDismissed,
 }
 
 /// The next phase and what to do. After [`Effect::CountCrash`] the phase is [`Phase::Waiting`] unless
@@ -119,6 +123,10 @@ pub fn step(phase: Phase, input: Input) -> (Phase, Effect) {
         (P::Starting { by_job: false } | P::Running, I::Exited) => (P::Waiting, E::CountCrash),
         (P::Stopping, I::Exited) => (P::Down, E::AnnounceStopped),
         (P::Down | P::Waiting | P::Failed, I::Exited) => (phase, E::None),
+
+        (P::Starting { .. } | P::Running, I::Dismissed) => (P::Down, E::NoteDismissed),
+        (P::Stopping, I::Dismissed) => (P::Down, E::AnnounceStopped),
+        (P::Down | P::Waiting | P::Failed, I::Dismissed) => (phase, E::None),
 
         (P::Waiting, I::BackoffOver) => (P::Starting { by_job: false }, E::Launch),
         (P::Down | P::Starting { .. } | P::Running | P::Stopping | P::Failed, I::BackoffOver) => (phase, E::None),
@@ -215,6 +223,7 @@ mod tests {
             Input::Ready,
             Input::GaveUp,
             Input::Exited,
+            Input::Dismissed,
             Input::BackoffOver,
         ]);
         proptest::collection::vec(one, 0..64)
@@ -238,10 +247,11 @@ mod tests {
             let mut processes = 0;
             for input in inputs {
                 // An exit can only be reported of a process that exists.
-                if input == Input::Exited && processes == 0 {
+                let ends = matches!(input, Input::Exited | Input::Dismissed);
+                if ends && processes == 0 {
                     continue;
                 }
-                if input == Input::Exited {
+                if ends {
                     processes -= 1;
                 }
                 let (next, effect) = step(phase, input);

@@ -108,7 +108,7 @@ fn the_death_of_a_shim_ends_its_game_and_the_server_comes_back() {
     let game = panel.game(server);
     let shim = eventually("its shim", || {
         let mut parent = processes::one(game.pid)?;
-        while !parent.command.ends_with(" shim") {
+        while !parent.command.contains(" shim") {
             parent = processes::one(parent.parent)?;
         }
         Some(parent)
