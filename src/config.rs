@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::de::{Deserializer, Error as _, Visitor};
+use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::port::PortRange;
@@ -254,27 +254,11 @@ fn parse(name: &str, text: &str) -> Result<Raw, ConfigError> {
         Err(error) => {
             let reason = explain(&error.to_string());
             Err(match error.location() {
-                Some(place) => {
-                    let reason = match key_at(text, place.line()) {
-                        Some(key) if !reason.starts_with(key) && !reason.starts_with("unknown key") => {
-                            format!("{key}: {reason}")
-                        }
-                        Some(_) | None => reason,
-                    };
-                    ConfigError::Line { file: name.into(), line: place.line(), reason }
-                }
+                Some(place) => ConfigError::Line { file: name.into(), line: place.line(), reason },
                 None => ConfigError::File { file: name.into(), reason },
             })
         }
     }
-}
-
-/// The key whose value lies at a line: the parser names it only for some errors.
-fn key_at(text: &str, line: usize) -> Option<&str> {
-    let before: Vec<&str> = text.lines().take(line).collect();
-    let key =
-        before.iter().rev().find_map(|line| line.split_once(':').filter(|_| !line.starts_with([' ', '-', '#'])))?.0;
-    KEYS.contains(&key).then_some(key)
 }
 
 /// Takes the parser's own place off its message and adds the remedy where the parser knows none.
@@ -362,7 +346,7 @@ raw! {
     data_dir: Absolute,
     overlay_root: Absolute,
     socket: Absolute,
-    port_range: PortRange,
+    port_range: Ports,
     job_workers: Bounded<1, 64>,
     signup: SignupWord,
     public_url: Url,
@@ -396,7 +380,7 @@ impl Raw {
             overlay_root: self.overlay_root.map_or_else(|| data_dir.join("overlays"), |path| path.0),
             data_dir,
             socket: self.socket.map_or(default.socket, |path| path.0),
-            port_range: self.port_range.unwrap_or_default(),
+            port_range: self.port_range.map_or(default.port_range, |ports| ports.0),
             job_workers: self.job_workers.map_or(default.job_workers, |n| n.0 as usize),
             signup: self.signup.map_or(default.signup, |word| word.0),
             public_url: self.public_url.map(|url| url.0),
@@ -421,28 +405,29 @@ impl Raw {
     }
 }
 
-/// A scalar of the file as text, whether YAML takes it for a number, a truth value or a word.
-struct Scalar;
+/// A scalar of the file, whether YAML takes it for a number, a truth value or a word. It is judged while the parser
+/// still stands on it: only then does the parser know its line.
+struct Scalar<T>(fn(&str) -> Result<T, String>);
 
-impl Visitor<'_> for Scalar {
-    type Value = String;
+impl<T> Visitor<'_> for Scalar<T> {
+    type Value = T;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("one value, not a list or a mapping")
     }
-    fn visit_str<E>(self, text: &str) -> Result<String, E> {
-        Ok(text.trim().to_owned())
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text.trim()).map_err(E::custom)
     }
-    fn visit_u64<E>(self, number: u64) -> Result<String, E> {
-        Ok(number.to_string())
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
     }
-    fn visit_i64<E>(self, number: i64) -> Result<String, E> {
-        Ok(number.to_string())
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
     }
-    fn visit_f64<E>(self, number: f64) -> Result<String, E> {
-        Ok(number.to_string())
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
     }
-    fn visit_bool<E>(self, truth: bool) -> Result<String, E> {
-        Ok(truth.to_string())
+    fn visit_bool<E: serde::de::Error>(self, truth: bool) -> Result<T, E> {
+        self.visit_str(if truth { "true" } else { "false" })
     }
 }
 
@@ -454,9 +439,7 @@ macro_rules! scalar {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = from.deserialize_any(Scalar)?;
-                let read: fn(&str) -> Result<$inner, String> = $read;
-                read(&text).map(Self).map_err(D::Error::custom)
+                from.deserialize_any(Scalar::<$inner>($read)).map(Self)
             }
         }
     )+};
@@ -505,6 +488,10 @@ scalar! {
     Level(log::LevelFilter) = |text| {
         text.parse().map_err(|_| format!("`{text}`: write off, error, warn, info, debug or trace"))
     };
+    /// One address or block.
+    OneNetwork(Network) = str::parse;
+    /// Ports for automatic choice.
+    Ports(PortRange) = str::parse;
     /// Host name or address, without port.
     Host(String) = |text| {
         if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']')) {
@@ -543,11 +530,10 @@ struct Bounded<const LEAST: u64, const MOST: u64>(u64);
 
 impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Bounded<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = from.deserialize_any(Scalar)?;
-        match text.parse::<u64>() {
+        from.deserialize_any(Scalar(|text| match text.parse::<u64>() {
             Ok(number) if (LEAST..=MOST).contains(&number) => Ok(Self(number)),
-            Ok(_) | Err(_) => Err(D::Error::custom(format!("`{text}`: write a whole number from {LEAST} to {MOST}"))),
-        }
+            Ok(_) | Err(_) => Err(format!("`{text}`: write a whole number from {LEAST} to {MOST}")),
+        }))
     }
 }
 
@@ -557,22 +543,27 @@ struct Networks(Vec<Network>);
 
 impl<'de> Deserialize<'de> for Networks {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "write a list of addresses or blocks, such as [127.0.0.1, 10.0.0.0/8]")]
-        enum Written {
-            Many(Vec<String>),
-            One(String),
+        from.deserialize_any(NetworksVisitor).map(Self)
+    }
+}
+
+struct NetworksVisitor;
+
+impl<'de> Visitor<'de> for NetworksVisitor {
+    type Value = Vec<Network>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of addresses or blocks, such as [127.0.0.1, 10.0.0.0/8]")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty() && *text != "none");
+        texts.map(str::parse).collect::<Result<_, String>>().map_err(E::custom)
+    }
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut networks = Vec::new();
+        while let Some(OneNetwork(network)) = list.next_element()? {
+            networks.push(network);
         }
-        let texts = match Written::deserialize(from)? {
-            Written::Many(texts) => texts,
-            Written::One(text) => text
-                .split(',')
-                .map(str::trim)
-                .filter(|text| !text.is_empty() && *text != "none")
-                .map(Into::into)
-                .collect(),
-        };
-        texts.iter().map(|text| text.parse()).collect::<Result<_, String>>().map(Self).map_err(D::Error::custom)
+        Ok(networks)
     }
 }
 
@@ -651,9 +642,10 @@ mod tests {
             ("log_level: loud\n", 1, "log_level", "trace"),
             ("public_address: \"a b\"\n", 1, "public_address", "games.example.org"),
         ] {
-            let error = read(text).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("c.yaml:{line}: ")), "{text}: {error}");
-            assert!(error.contains(key) && error.contains(remedy), "{text}: {error}");
+            // A good line before and after it: the place must be its own, not that of the file's beginning.
+            let error = read(&format!("start_timeout_seconds: 60\n{text}overlay_root: /o\n")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("c.yaml:{}: {key}", line + 1)), "{text}: {error}");
+            assert!(error.contains(remedy), "{text}: {error}");
         }
     }
 
