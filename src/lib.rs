@@ -40,5 +40,7 @@
 //! race exists and nothing retries. No transaction is held across work on the machine. Console bytes never enter the
 //! store: the shim's files are their home.
 
+pub mod host;
 pub mod live;
 pub mod model;
+pub mod sys;
