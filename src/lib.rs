@@ -43,8 +43,12 @@
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod host;
+pub mod jobs;
 pub mod live;
 pub mod model;
 pub mod query;
 pub mod store;
+pub mod supervise;
+pub mod sys;
 pub mod systemd;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use left4me::demo;
+use left4me::{demo, host};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -13,6 +13,8 @@ fn main() -> ExitCode {
         demo::srcds::main(arguments)
     } else if name == "steamcmd" {
         demo::steamcmd::main(arguments)
+    } else if arguments.first().is_some_and(|word| word == "shim") {
+        host::shim::main::run()
     } else {
         ExitCode::from(2)
     }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Context, Ending, Run, blocking};
-use crate::host::layers::{self, SteamCmd};
 use crate::host::launch::ExitStatus;
+use crate::host::layers::{self, SteamCmd};
 use crate::host::paths::{Paths, Run as HostRun};
 use crate::host::shim::client::{Adoption, Client, Event, adopt as adopt_shim, start};
 use crate::host::steam::{self, Line, Strategy, Verdict};
@@ -97,9 +97,7 @@ pub async fn run(run: &Run) -> Result<(), Ending> {
         let layer = load(&paths, job).map(|attempt| attempt.layer);
         instance::remove_run(&paths, HostRun::Install(job)).map_err(|error| Ending::failed(error.to_string()))?;
         match layer {
-            Some(layer) if failed => {
-                layers::discard(&paths, layer).map_err(|error| Ending::failed(error.to_string()))
-            }
+            Some(layer) if failed => layers::discard(&paths, layer).map_err(|error| Ending::failed(error.to_string())),
             Some(_) | None => Ok(()),
         }
     })
@@ -357,14 +355,14 @@ impl Reader {
 
 /// Which SteamCMD runs.
 enum Program {
-    Ours(PathBuf),
+    Ours,
     At(PathBuf),
 }
 
 impl Program {
     fn at(&self) -> SteamCmd<'_> {
         match self {
-            Self::Ours(_) => SteamCmd::Ours,
+            Self::Ours => SteamCmd::Ours,
             Self::At(path) => SteamCmd::At(path),
         }
     }
@@ -372,7 +370,7 @@ impl Program {
     /// Valve's and Debian's are scripts around a 32-bit program; another program tells by its own header.
     fn is_32_bit(&self) -> bool {
         let path = match self {
-            Self::Ours(_) => return true,
+            Self::Ours => return true,
             Self::At(path) => path,
         };
         let mut head = [0; 5];
@@ -392,7 +390,7 @@ fn find_steamcmd(run: &Run) -> Result<Program, Ending> {
             "steamcmd is set to {}, and there is no such program: correct it in the configuration, or set it to auto",
             path.display()
         ))),
-        None if ours.is_file() => Ok(Program::Ours(ours)),
+        None if ours.is_file() => Ok(Program::Ours),
         None if Path::new("/usr/games/steamcmd").is_file() => Ok(Program::At("/usr/games/steamcmd".into())),
         None => Err(Ending::failed(format!(
             "SteamCMD is not installed: on Debian and Ubuntu `apt install steamcmd` (non-free, i386), elsewhere unpack Valve's \

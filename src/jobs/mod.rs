@@ -7,7 +7,7 @@
 pub mod delete;
 pub mod initialize;
 pub mod install;
-pub mod log;
+pub mod joblog;
 pub mod restart;
 pub mod runner;
 pub mod start;
@@ -23,7 +23,7 @@ use crate::host::shim::starter::ShimStarter;
 use crate::model::id::ServerId;
 use crate::model::job::{Job, JobState, Operation};
 use crate::model::machine::Instances;
-use log::JobLog;
+use joblog::JobLog;
 
 /// What every job may use.
 pub struct Context {
@@ -109,7 +109,12 @@ pub async fn recover(context: &Context) -> Result<Vec<Job>, String> {
         .map_err(|error| error.to_string())?
         .map_err(|refusal| refusal.to_string())?;
     for job in &again {
-        log::info!("job {} was interrupted; {} is run again as job {}", job.retry_of.map_or(0, |id| id.0), job.operation.word(), job.id);
+        log::info!(
+            "job {} was interrupted; {} is run again as job {}",
+            job.retry_of.map_or(0, |id| id.0),
+            job.operation.word(),
+            job.id
+        );
     }
     Ok(installs.into_iter().filter(|job| adopted.contains(&job.id)).collect())
 }
