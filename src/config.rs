@@ -18,9 +18,10 @@ use crate::model::port::PortRange;
 pub const DEFAULT_FILE: &str = "/etc/left4me/config.yaml";
 /// What the variables of the environment begin with.
 pub const PREFIX: &str = "LEFT4ME_";
-/// Variables with our prefix that are no settings: the file itself (`--config`), and the socket of the shims' unit.
+/// Variables with our prefix that are no settings: the file itself (`--config`), the socket of the shims' unit,
+/// and the step at which a crash test ends the daemon.
 /// Those of `tests/run` (`LEFT4ME_TESTS_…`) are inherited by every process it starts.
-const NOT_KEYS: [&str; 2] = ["config", "shim_socket"];
+const NOT_KEYS: [&str; 3] = ["config", "shim_socket", "crash_at"];
 
 /// Every setting, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
