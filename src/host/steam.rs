@@ -291,6 +291,8 @@ fn after_trouble(trouble: Trouble, tries: u32) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    // proptest has a trait of the same name.
+    use super::Strategy;
     use proptest::prelude::*;
 
     fn verdict(text: &str, tries: u32) -> Verdict {
