@@ -5,6 +5,8 @@
 # shellcheck shell=bash
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/left4me-tests
+# What a test system holds: systemd as on a server, and what the suites use.
+system_packages=systemd,systemd-sysv,dbus,udev,kmod,iproute2,procps,curl,jq,ca-certificates
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 skip() { echo "SKIP: $*"; exit 77; }
