@@ -43,3 +43,4 @@ debian_root() {
 mkdir -p "$cache"
 need flock util-linux
 need mmdebstrap mmdebstrap
+need pgrep procps
