@@ -40,5 +40,11 @@
 //! race exists and nothing retries. No transaction is held across work on the machine. Console bytes never enter the
 //! store: the shim's files are their home.
 
+pub mod config;
+pub mod demo;
+pub mod domain;
 pub mod live;
 pub mod model;
+pub mod query;
+pub mod store;
+pub mod systemd;

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod blueprint;
+pub mod build;
 pub mod event;
 pub mod id;
 pub mod job;
@@ -13,6 +14,7 @@ pub mod name;
 pub mod overlay;
 pub mod port;
 pub mod server;
+pub mod settings;
 pub mod spec;
 pub mod time;
 pub mod user;
