@@ -7,6 +7,7 @@
 //! anything, or touches the machine outside the tests' cache and temporary folders.
 
 mod inspect;
+mod settings;
 mod systems;
 
 use std::path::{Path, PathBuf};
