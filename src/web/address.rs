@@ -12,15 +12,17 @@ use warp::http::HeaderMap;
 /// A network: an address and how many of its leading bits count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
-    address: IpAddr,
-    prefix: u8,
+    /// Any address of it.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub prefix: u8,
 }
 
 impl Network {
     /// Whether `address` lies in it. IPv4 written as IPv6 (`::ffff:a.b.c.d`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |a: u128, b: u128, width: u32| {
-            let shift = width - u32::from(self.prefix);
+            let shift = width.saturating_sub(u32::from(self.prefix));
             shift == 128 || (a >> shift) == (b >> shift)
         };
         match (self.address.to_canonical(), address.to_canonical()) {
