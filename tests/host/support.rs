@@ -28,6 +28,11 @@ pub fn as_user(name: &str, body: impl AsyncFnOnce()) {
     if rustix::process::geteuid().is_root() {
         return again_as_nobody(name);
     }
+    as_is(body);
+}
+
+/// Runs a test's body as whoever runs the tests, root too.
+pub fn as_is(body: impl AsyncFnOnce()) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body());
 }
 
