@@ -152,15 +152,17 @@ impl Level {
 fn remove_below(top: &OwnedFd, name: OsString) -> io::Result<()> {
     let mut levels = vec![Level::open(top, name)?];
     let mut moved = 0_u64;
-    while let Some(level) = levels.last_mut() {
+    loop {
+        let depth = levels.len();
+        let Some(level) = levels.last_mut() else { return Ok(()) };
         let Some(child) = level.folders.pop() else {
-            let Some(Level { name, .. }) = levels.pop() else { break };
+            let Some(Level { name, .. }) = levels.pop() else { return Ok(()) };
             let parent = levels.last().map_or(top, |level| &level.fd);
             rustix::fs::unlinkat(parent, &name, AtFlags::REMOVEDIR)?;
             continue;
         };
-        if levels.len() < DEPTH {
-            let inner = Level::open(&levels[levels.len() - 1].fd, child)?;
+        if depth < DEPTH {
+            let inner = Level::open(&level.fd, child)?;
             levels.push(inner);
             continue;
         }
@@ -176,7 +178,6 @@ fn remove_below(top: &OwnedFd, name: OsString) -> io::Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 /// Opens a folder whose content shall go, giving ourselves the rights to do so.
