@@ -35,7 +35,8 @@ pub const PHONE: View = View { width: 390, dark: true };
 impl Browser {
     /// A browser, or `None` (and a reason printed) where the machine has none.
     pub async fn open(view: View) -> Option<Self> {
-        let Ok(mut driver) = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+        let Ok(mut driver) =
+            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
         else {
             skip("chromedriver is missing: apt-get install chromium chromium-driver");
             return None;
@@ -94,7 +95,8 @@ impl Browser {
 
     /// The element, as soon as it is there.
     pub async fn find(&self, css: &str) -> Element {
-        let found = self.client.wait().at_most(PATIENCE).every(Duration::from_millis(30)).for_element(Locator::Css(css)).await;
+        let found =
+            self.client.wait().at_most(PATIENCE).every(Duration::from_millis(30)).for_element(Locator::Css(css)).await;
         match found {
             Ok(element) => element,
             Err(error) => {

@@ -119,7 +119,8 @@ impl Panel {
     fn make_admin(&mut self) {
         let password = self.reset_admin();
         let (cookie, csrf) = self.log_in("admin", &password);
-        let answer = self.json_as(&cookie, &csrf, "POST", "/account/tokens", &json!({"label": "tests", "scope": "admin"}));
+        let answer =
+            self.json_as(&cookie, &csrf, "POST", "/account/tokens", &json!({"label": "tests", "scope": "admin"}));
         self.token = answer.expect(201).json()["token"].as_str().expect("a token").to_owned();
     }
 
@@ -279,7 +280,10 @@ impl Drop for Panel {
         if !std::thread::panicking() {
             assert!(!mounts.contains(&*folder.to_string_lossy()), "mounts are left behind:\n{mounts}");
         } else {
-            eprintln!("--- the daemon logged:\n{}", self.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+            eprintln!(
+                "--- the daemon logged:\n{}",
+                self.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+            );
         }
         // `work/work` of an overlay has mode 000; the test's own clean-up may be root or not.
         let _ = Command::new("chmod").arg("-R").arg("u+rwx").arg(&folder).stderr(Stdio::null()).status();
