@@ -40,11 +40,14 @@
 //! race exists and nothing retries. No transaction is held across work on the machine. Console bytes never enter the
 //! store: the shim's files are their home.
 
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod host;
 pub mod live;
 pub mod model;
 pub mod query;
 pub mod store;
+pub mod sys;
 pub mod systemd;
