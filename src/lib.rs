@@ -42,6 +42,8 @@
 
 pub mod cli;
 pub mod config;
+#[path = "daemon_stub.rs"]
+pub mod daemon;
 pub mod demo;
 pub mod domain;
 pub mod host;
