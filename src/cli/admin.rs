@@ -15,7 +15,9 @@ pub async fn reset(config: &Config, username: &str) -> Result<()> {
         Reach::Daemon(client) => {
             let answer = client.post("/control/reset-admin", &json!({"username": username})).await?;
             let text = |key: &str| answer[key].as_str().map(ToOwned::to_owned);
-            text("username").zip(text("password")).context("the daemon answered without a password; is it another version?")?
+            text("username")
+                .zip(text("password"))
+                .context("the daemon answered without a password; is it another version?")?
         }
         Reach::Here(domain) => {
             let username = username.to_owned();

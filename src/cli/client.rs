@@ -74,7 +74,9 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))))?;
         let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await;
-        answer.context("the daemon does not answer; look at its log: journalctl -u left4me")?.context("the daemon hung up")
+        answer
+            .context("the daemon does not answer; look at its log: journalctl -u left4me")?
+            .context("the daemon hung up")
     }
 
     /// Sends a request and reads its JSON. An empty answer is `null`.
@@ -120,6 +122,21 @@ impl Client {
                 Some(_) | None => return Ok(items),
             }
         }
+    }
+
+    /// Writes the body of an answer to `out`, however long it is. An answer that is cut short is an error.
+    pub async fn download(&self, path: &str, out: &mut impl std::io::Write) -> Result<()> {
+        let answer = self.send(Method::GET, path, None, "application/octet-stream").await?;
+        if !answer.status().is_success() {
+            bail!("the daemon answered {}", answer.status());
+        }
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame.context("the copy broke off")?.data_ref() {
+                out.write_all(data)?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a stream of events.

@@ -4,8 +4,15 @@
 //! chosen here: 0 done, 1 failed (one line on standard error), 2 wrong usage or configuration.
 
 mod admin;
+mod backup;
 pub mod client;
+mod doctor;
+mod generate;
+mod install;
+mod ports;
 mod reach;
+mod servers;
+mod table;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -50,6 +57,50 @@ enum Command {
         /// Name of the user.
         username: String,
     },
+    /// Ports: who holds which, what is wrong, letting go.
+    Ports {
+        /// For programs.
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: ports::Command,
+    },
+    /// Servers: what runs, up and down, consoles.
+    Servers {
+        #[command(subcommand)]
+        command: servers::Command,
+    },
+    /// Install or update the game files.
+    Install {
+        /// Show the job until it ends.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Look at this box: what works, what is missing, what to do about it.
+    Doctor {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a consistent copy of the store, also while the daemon runs.
+    Backup {
+        /// A file that does not exist yet.
+        file: PathBuf,
+    },
+    /// Put a copy of the store in place; the daemon must not run. The store that was there is kept beside it.
+    Restore {
+        /// What `backup` wrote.
+        file: PathBuf,
+    },
+    /// Print shell completions.
+    #[command(hide = true)]
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
 }
 
 /// Everything that is not a simulated program and not a shim. `words` as the system gave them, the program's name first.
@@ -76,17 +127,16 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
 }
 
 fn run(words: Words) -> Result<()> {
+    let config = || Config::load_here(words.config.as_deref());
     let Some(command) = words.command else {
-        let Some(username) = words.reset_admin else {
-            Words::command().print_help()?;
-            return Ok(());
+        return match words.reset_admin {
+            Some(username) => quietly(admin::reset(&config()?, &username)),
+            None => Ok(Words::command().print_help()?),
         };
-        let config = Config::load_here(words.config.as_deref())?;
-        return quietly(admin::reset(&config, &username));
     };
     match command {
         Command::Serve => {
-            let config = Config::load_here(words.config.as_deref())?;
+            let config = config()?;
             journal::start(config.log_level);
             runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(daemon::serve(config, |_| {}))?;
             Ok(())
@@ -95,10 +145,15 @@ fn run(words: Words) -> Result<()> {
             journal::start(log::LevelFilter::Warn);
             runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(demo::run(listen))
         }
-        Command::PromoteAdmin { username } => {
-            let config = Config::load_here(words.config.as_deref())?;
-            quietly(admin::promote(&config, &username))
-        }
+        Command::PromoteAdmin { username } => quietly(admin::promote(&config()?, &username)),
+        Command::Ports { json, command } => quietly(ports::run(&config()?, command, json)),
+        Command::Servers { command } => quietly(servers::run(&config()?, command)),
+        Command::Install { follow } => quietly(install::run(&config()?, follow)),
+        Command::Doctor { json } => quietly(doctor::run(&config()?, json)),
+        Command::Backup { file } => quietly(backup::backup(&config()?, &file)),
+        Command::Restore { file } => quietly(backup::restore(&config()?, &file)),
+        Command::Completions { shell } => generate::completions(Words::command(), shell),
+        Command::Man => generate::man(Words::command()),
     }
 }
 

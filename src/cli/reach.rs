@@ -39,7 +39,10 @@ impl Reach {
     /// The daemon; for what only it can do.
     pub async fn daemon(config: &Config, what: &str) -> Result<Client> {
         Client::reach(&config.socket).await?.with_context(|| {
-            format!("{what} needs the daemon, which does not answer on {}: systemctl start left4me", config.socket.display())
+            format!(
+                "{what} needs the daemon, which does not answer on {}: systemctl start left4me",
+                config.socket.display()
+            )
         })
     }
 }

@@ -87,7 +87,7 @@ async fn exit_of(game: &mut Client) {
     loop {
         match game.next_event().await {
             Event::Output(_) | Event::Refused(_) => {}
-            Event::Exit(_) | Event::Lost(_) => return,
+            Event::Exit(_) | Event::Lost => return,
         }
     }
 }

@@ -79,7 +79,10 @@ fn carries_layers(path: &Path) -> bool {
 
 fn write_overlays(root: &Path) -> std::io::Result<()> {
     let competitive = root.join("competitive/left4dead2");
-    content::write(&competitive.join("cfg/competitive.cfg"), "// versus without surprises\nmp_gamemode versus\nsv_alltalk 0\nz_difficulty Hard\n")?;
+    content::write(
+        &competitive.join("cfg/competitive.cfg"),
+        "// versus without surprises\nmp_gamemode versus\nsv_alltalk 0\nz_difficulty Hard\n",
+    )?;
     content::write(&competitive.join("cfg/rates.cfg"), "sv_maxrate 30000\nsv_minrate 30000\n")?;
     content::write(&competitive.join("motd.txt"), "Competitive: no doors, no excuses.\n")?;
     let maps = root.join("custom-maps/left4dead2");
