@@ -193,13 +193,13 @@ async fn asked_to_stop() -> io::Result<()> {
 
 /// Feeds systemd's watchdog while store and scheduler answer, and only then.
 async fn feed_watchdog(domain: Domain) {
-    let Some(period) = notify::watchdog_interval() else { return };
+    let Some(period) = notify::watchdog_period() else { return };
     let mut tick = tokio::time::interval(period);
     loop {
         tick.tick().await;
         let asked = domain.clone();
         match blocking(move || asked.health()).await {
-            Ok(Ok(())) => notify::alive(),
+            Ok(Ok(())) => notify::watchdog(),
             Ok(Err(refusal)) => log::error!("not well: {refusal}"),
             Err(error) => log::error!("not well: {error}"),
         }
