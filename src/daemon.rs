@@ -17,22 +17,22 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Signup, Steamcmd};
 use crate::domain::{Domain, Refusal, Rules};
+use crate::host::launch::Limits;
 use crate::host::paths::Paths;
-use crate::host::probe;
-use crate::host::shim::client::ShimStarter;
-use crate::host::shim::launch::Limits;
+use crate::host::probe::{self, Outcome};
+use crate::host::shim::starter::ShimStarter;
 use crate::jobs;
 use crate::live::Hub;
 use crate::model::machine::{Instances, Machine};
-use crate::store::{OpenError, Store};
+use crate::store::{Store, StoreError};
 use crate::supervise::{self, Supervisor, SupervisorHandle};
 use crate::systemd::notify;
 use crate::web;
 
-/// How long open requests may take to end after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(5);
+/// This program, also when a package has put another in its place since.
+const PROGRAM: &str = "/proc/self/exe";
 /// How long jobs under way may take to end after SIGTERM. What is left is interrupted and run again by the next daemon.
 const DRAIN_JOBS: Duration = Duration::from_secs(8);
 
@@ -49,7 +49,7 @@ pub enum DaemonError {
     },
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] StoreError),
     /// An address cannot be listened on.
     #[error("{what} {address} cannot be listened on: {error}")]
     Listen {
@@ -87,7 +87,7 @@ pub fn open_domain(config: &Config) -> Result<Domain, DaemonError> {
             max_servers_per_user: config.max_servers_per_user,
             overlay_root: config.overlay_root.clone(),
             data_dir: config.data_dir.clone(),
-            signup_open: config.signup_open(),
+            signup_open: config.signup == Signup::Open,
             log_line_max_chars: config.job_log_line_max_chars,
             log_replay_limit: config.job_log_replay_limit,
         },
@@ -99,17 +99,23 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let opened = config.clone();
     let domain = blocking(move || open_domain(&opened)).await??;
     let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
+    paths.create().map_err(|error| DaemonError::DataDir { path: config.data_dir.display().to_string(), error })?;
     if rustix::process::geteuid().is_root() {
         log::warn!("left4me runs as root: it needs no root; make a user of its own, or install the package");
     }
     report_checks(&paths).await?;
 
-    let starter = match &config.shim_socket {
-        Some(path) => ShimStarter::Socket { path: path.clone() },
-        None => ShimStarter::Exec { program: "/proc/self/exe".into() },
+    // Set by the unit: under systemd each shim is a unit of its own. Elsewhere the daemon executes itself.
+    let starter = match std::env::var_os("LEFT4ME_SHIM_SOCKET").filter(|path| !path.is_empty()) {
+        Some(path) => ShimStarter::Socket { path: path.into() },
+        None => ShimStarter::Exec { program: PROGRAM.into() },
     };
-    let limits =
-        Limits { memory_max: config.memory_max, cpu_weight: config.cpu_weight, pids_max: config.pids_max };
+    let limits = Limits {
+        memory_max: config.memory_max,
+        cpu_weight: Some(config.cpu_weight.into()),
+        pids_max: Some(config.pids_max.into()),
+        ..Limits::default()
+    };
     let supervisor = Supervisor::new(supervise::Context {
         domain: domain.clone(),
         paths: paths.clone(),
@@ -129,7 +135,10 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
         starter,
         limits,
         workers: config.job_workers,
-        steamcmd: config.steamcmd_path(),
+        steamcmd: match &config.steamcmd {
+            Steamcmd::Auto => None,
+            Steamcmd::Path(path) => Some(path.clone()),
+        },
         line_max: config.job_log_line_max_chars,
     });
     let adopted = jobs::recover(&context).await.map_err(DaemonError::Other)?;
@@ -144,10 +153,11 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let address = page.local_addr().map_err(|error| DaemonError::Other(error.to_string()))?;
     let control = listen_control(&config.socket).await?;
 
-    let site = web::Web::new(domain.clone(), machine, web::Settings::from_config_values(&config, address), stopped.clone());
+    let site = web::Web::new(domain.clone(), machine, web_settings(&config), stopped.clone());
+    let uid = rustix::process::geteuid().as_raw();
     let mut runner = tokio::spawn(jobs::runner::run(context, adopted, stopped.clone()));
-    let page_server = tokio::spawn(web::server::serve_tcp(site.clone(), page, stopped.clone(), DRAIN));
-    let control_server = tokio::spawn(web::server::serve_unix(site, control, stopped.clone(), DRAIN));
+    let page_server = tokio::spawn(web::server::serve_tcp(site.clone(), page, stopped.clone()));
+    let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
 
     ready(&Ready { address, domain: &domain });
@@ -186,26 +196,41 @@ async fn asked_to_stop() -> io::Result<()> {
 
 /// Feeds systemd's watchdog while store and scheduler answer, and only then.
 async fn feed_watchdog(domain: Domain) {
-    let Some(period) = notify::watchdog_period() else { return };
-    let mut tick = tokio::time::interval(period / 2);
+    let Some(period) = notify::watchdog_interval() else { return };
+    let mut tick = tokio::time::interval(period);
     loop {
         tick.tick().await;
         let asked = domain.clone();
         match blocking(move || asked.health()).await {
-            Ok(Ok(())) => notify::watchdog(),
+            Ok(Ok(())) => notify::alive(),
             Ok(Err(refusal)) => log::error!("not well: {refusal}"),
             Err(error) => log::error!("not well: {error}"),
         }
     }
 }
 
+fn web_settings(config: &Config) -> web::Settings {
+    web::Settings {
+        public_url: config.public_url.clone(),
+        public_address: config.public_address.clone(),
+        trusted_proxies: config
+            .trusted_proxies
+            .iter()
+            .map(|network| web::address::Network { address: network.address, prefix: network.prefix })
+            .collect(),
+        tls: false,
+        metrics: config.metrics,
+        limits: web::server::Limits::default(),
+    }
+}
+
 async fn report_checks(paths: &Paths) -> Result<(), DaemonError> {
     let paths = paths.clone();
-    for check in blocking(move || probe::run(&paths)).await? {
-        match check.status {
-            probe::Status::Ok => {}
-            probe::Status::Warning => log::warn!("{}: {}. {}", check.name, check.found, check.remedy),
-            probe::Status::Failure => log::error!("{}: {}. {}", check.name, check.found, check.remedy),
+    for check in blocking(move || probe::run(Path::new(PROGRAM), &paths)).await? {
+        match check.outcome {
+            Outcome::Ok => {}
+            Outcome::Warning => log::warn!("{}: {}", check.name, check.text),
+            Outcome::Failure => log::error!("{}: {}", check.name, check.text),
         }
     }
     Ok(())

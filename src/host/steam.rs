@@ -8,6 +8,8 @@
 //!
 //! Exit codes are undocumented: text and tree decide. What here rests on one source (domain.md, M) stands in one table.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::job::Progress;
 
 /// The dedicated server.
@@ -20,7 +22,8 @@ pub const MANIFEST_PATH: &str = "steamapps/appmanifest_222860.acf";
 pub const MANIFEST: &str = "\"AppState\"\n{\n\t\"appid\"\t\t\"222860\"\n\t\"universe\"\t\t\"1\"\n\t\"name\"\t\t\"Left 4 Dead 2 Dedicated Server\"\n\t\"StateFlags\"\t\t\"2\"\n\t\"installdir\"\t\t\"Left 4 Dead 2 Dedicated Server\"\n}\n";
 
 /// A way to get the game although the plain one is refused since 2024-11-26.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// First as Windows, then as Linux.
     TwoPasses,
@@ -288,6 +291,8 @@ fn after_trouble(trouble: Trouble, tries: u32) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    // proptest has a trait of the same name.
+    use super::Strategy;
     use proptest::prelude::*;
 
     fn verdict(text: &str, tries: u32) -> Verdict {

@@ -7,7 +7,7 @@
 pub mod delete;
 pub mod initialize;
 pub mod install;
-pub mod log;
+pub mod joblog;
 pub mod restart;
 pub mod runner;
 pub mod start;
@@ -21,9 +21,9 @@ use crate::host::launch::Limits;
 use crate::host::paths::Paths;
 use crate::host::shim::starter::ShimStarter;
 use crate::model::id::ServerId;
-use crate::model::job::{Job, Operation};
+use crate::model::job::{Job, JobState, Operation};
 use crate::model::machine::Instances;
-use log::JobLog;
+use joblog::JobLog;
 
 /// What every job may use.
 pub struct Context {
@@ -88,6 +88,35 @@ impl From<String> for Ending {
     fn from(error: String) -> Self {
         Self::failed(error)
     }
+}
+
+/// What a new daemon does first: installs whose shim still works go on, other jobs found running are interrupted and,
+/// where they may be, queued again. Answers the jobs to go on with.
+pub async fn recover(context: &Context) -> Result<Vec<Job>, String> {
+    let domain = context.domain.clone();
+    let active = tokio::task::spawn_blocking(move || domain.active_jobs())
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|refusal| refusal.to_string())?;
+    let (installs, _): (Vec<Job>, Vec<Job>) = active
+        .into_iter()
+        .filter(|job| job.state == JobState::Running)
+        .partition(|job| job.operation == Operation::Install);
+    let adopted = install::adopt(context, &installs).await?;
+    let (domain, keep) = (context.domain.clone(), adopted.clone());
+    let again = tokio::task::spawn_blocking(move || domain.interrupt_jobs(&keep))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|refusal| refusal.to_string())?;
+    for job in &again {
+        log::info!(
+            "job {} was interrupted; {} is run again as job {}",
+            job.retry_of.map_or(0, |id| id.0),
+            job.operation.word(),
+            job.id
+        );
+    }
+    Ok(installs.into_iter().filter(|job| adopted.contains(&job.id)).collect())
 }
 
 /// Names of an operation's steps, in order.

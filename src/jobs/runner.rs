@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio::task::JoinSet;
 
-use super::log::JobLog;
+use super::joblog::JobLog;
 use super::{Context, Ending, Run, delete, initialize, install, restart, start, stop};
 use crate::domain::jobs::Outcome;
 use crate::model::event::Event;

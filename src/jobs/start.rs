@@ -28,11 +28,7 @@ pub(super) async fn probe_ports(run: &Run) -> Result<(), Ending> {
     let record = run.domain(move |domain| domain.server_record(server)).await?;
     let record = record.ok_or_else(|| Ending::failed("the server is gone"))?;
     for port in std::iter::once(record.port).chain(record.tv_port) {
-        if let Some(stranger) = blocking(move || Ok(ports::probe(port))).await? {
-            return Err(Ending::failed(format!(
-                "{stranger}: end that program, or give this server another port"
-            )));
-        }
+        blocking(move || ports::probe(port).map_err(Ending::failed)).await?;
     }
     Ok(())
 }

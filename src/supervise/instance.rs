@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -32,7 +32,7 @@ const LAST_LINES: usize = 12;
 const A2S_TIMEOUT: Duration = Duration::from_millis(1500);
 
 type Answer = oneshot::Sender<Result<(), String>>;
-type Question = Pin<Box<dyn Future<Output = Option<Facts>> + Send>>;
+type Question = Pin<Box<dyn Future<Output = Option<Facts>> + Send + Sync>>;
 
 struct Owner {
     context: Arc<Context>,
@@ -130,6 +130,13 @@ impl Owner {
         Run::Server(HostId::of(self.id))
     }
 
+    /// Takes or leaves the connection to the shim.
+    fn hold(&mut self, client: Option<Client>) {
+        let game = client.as_ref().map_or((0, 0), |client| (client.pid(), self.port));
+        *self.window.game.lock().unwrap_or_else(PoisonError::into_inner) = game;
+        self.client = client;
+    }
+
     /// The first look: what does the machine say, and what should be?
     async fn look(&mut self) {
         let found = adopt(&self.context.paths, self.run()).await;
@@ -139,11 +146,11 @@ impl Owner {
         match found {
             Ok(Adoption::Running(client)) => {
                 log::info!("server {}: its game (pid {}) goes on", self.id, client.pid());
-                self.client = Some(client);
                 if let Ok(spec) = self.spec().await {
                     // The port that the game was started with; the record may have another since.
                     self.port = spec.port;
                 }
+                self.hold(Some(client));
                 self.began = self.console_at(|paths, run| console::tail(paths, run, LAST_LINES)).await;
                 if record.actual_state == ActualState::Running {
                     self.phase = Phase::Running;
@@ -230,12 +237,12 @@ impl Owner {
             }
             Event::Refused(text) => log::warn!("server {}: its shim did not do what was asked: {text}", self.id),
             Event::Exit(status) => {
-                self.client = None;
+                self.hold(None);
                 self.exited(&status).await;
             }
             // The connection broke without a last word. The shim may live on (it drops clients that do not read).
             Event::Lost => {
-                self.client = None;
+                self.hold(None);
                 match adopt(&self.context.paths, self.run()).await {
                     Ok(Adoption::Running(client)) => self.client = Some(client),
                     Ok(Adoption::Exited(status)) => self.exited(&status).await,
@@ -386,7 +393,7 @@ impl Owner {
         self.scanned = self.began;
         match self.try_launch().await {
             Ok(client) => {
-                self.client = Some(client);
+                self.hold(Some(client));
                 self.deadline = Some(Instant::now() + self.context.start_timeout);
             }
             Err(error) => {
@@ -456,7 +463,7 @@ impl Owner {
     }
 
     fn set_facts(&self, facts: Option<Facts>) {
-        *self.window.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = facts;
+        *self.window.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
     async fn last_lines(&self) -> String {

@@ -11,8 +11,7 @@ use crate::model::port::Listeners;
 
 impl Machine for SupervisorHandle {
     fn listeners(&self) -> Listeners {
-        let ours = self.0.live_pids();
-        ports::listeners(&ours)
+        ports::snapshot(&self.0.ours())
     }
 
     fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError> {

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::domain::Domain;
 use crate::host::launch::Limits;
 use crate::host::paths::{Paths, Run};
+use crate::host::ports::Ours;
 use crate::host::shim::starter::ShimStarter;
 use crate::model::id::{HostId, ServerId};
 use crate::model::machine::{ConsoleCursor, ConsoleError, Facts, Instances, Later, Progressing};
@@ -52,6 +53,8 @@ enum Request {
 struct Window {
     grown: watch::Sender<ConsoleCursor>,
     facts: Mutex<Option<Facts>>,
+    /// Process number of the game that runs, and its port; 0: none.
+    game: Mutex<(i32, u16)>,
 }
 
 struct Handle {
@@ -129,9 +132,23 @@ impl Supervisor {
     fn spawn(self: &Arc<Self>, server: ServerId) -> Handle {
         let (requests, mailbox) = mpsc::channel(16);
         let end = crate::host::console::end(&self.context.paths, Run::Server(HostId::of(server))).unwrap_or(0);
-        let window = Arc::new(Window { grown: watch::Sender::new(end), facts: Mutex::default() });
+        let window =
+            Arc::new(Window { grown: watch::Sender::new(end), facts: Mutex::default(), game: Mutex::default() });
         tokio::spawn(instance::own(self.context.clone(), server, mailbox, window.clone()));
         Handle { requests, window }
+    }
+
+    /// Processes and ports of our games, which are not foreign.
+    fn ours(&self) -> Ours {
+        let mut ours = Ours::default();
+        for handle in self.lock().values() {
+            let (pid, port) = *handle.window.game.lock().unwrap_or_else(PoisonError::into_inner);
+            if pid != 0 {
+                ours.pids.insert(pid);
+                ours.ports.insert(port);
+            }
+        }
+        ours
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, Handle>> {
