@@ -26,7 +26,7 @@ pub fn open_domain(config: &Config) -> Result<Domain, io::Error> {
             max_servers_per_user: config.max_servers_per_user,
             overlay_root: config.overlay_root.clone(),
             data_dir: config.data_dir.clone(),
-            signup_open: config.signup_open(),
+            signup_open: config.signup == crate::config::Signup::Open,
             log_line_max_chars: config.job_log_line_max_chars,
             log_replay_limit: config.job_log_replay_limit,
         },
