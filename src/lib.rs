@@ -42,7 +42,6 @@
 
 pub mod cli;
 pub mod config;
-#[path = "daemon_stub.rs"]
 pub mod daemon;
 pub mod demo;
 pub mod domain;
@@ -55,3 +54,4 @@ pub mod store;
 pub mod supervise;
 pub mod sys;
 pub mod systemd;
+pub mod web;

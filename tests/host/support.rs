@@ -113,7 +113,8 @@ impl Place {
         SpecOverlay { id: OverlayId(id), path: Some(folder.to_str().unwrap().into()), revision: None }
     }
 
-    /// A spec with these overlays.
+    /// A spec with these overlays on game layer 1.
+    #[allow(clippy::unused_self)] // reads as what it is: a server of this place
     pub fn spec(&self, id: u64, overlays: Vec<SpecOverlay>) -> InstanceSpec {
         InstanceSpec {
             version: SPEC_VERSION,

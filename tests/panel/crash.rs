@@ -20,12 +20,12 @@ fn settled(panel: &Panel) -> Vec<Value> {
 /// Asks for `operation` while the daemon is set to die at `step`, sees it die, brings a new one up and lets it settle.
 fn crash_at(panel: &mut Panel, operation: Operation, step: &str, path: &str) -> (Value, Vec<Value>) {
     panel.terminate();
-    panel.environment("LEFT4ME_CRASH_AT", Some(&format!("{}/{step}", operation.word())));
+    panel.environment("LEFT4ME_TESTS_CRASH_AT", Some(&format!("{}/{step}", operation.word())));
     panel.start_again();
     let method = if operation == Operation::Delete { "DELETE" } else { "POST" };
     let asked = panel.admin(method, path, &Value::Null).expect(202).json();
     panel.child.wait().expect("the daemon dies at the step");
-    panel.environment("LEFT4ME_CRASH_AT", None);
+    panel.environment("LEFT4ME_TESTS_CRASH_AT", None);
     panel.start_again();
     (asked, settled(panel))
 }

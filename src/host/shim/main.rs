@@ -28,7 +28,7 @@ use crate::sys;
 /// How long the starter may take to send its request.
 const REQUEST: Duration = Duration::from_secs(30);
 /// How long the sandbox may take. Mounting takes milliseconds; a disk that hangs takes longer.
-const BUILD: Duration = Duration::from_secs(60);
+const BUILD: Duration = Duration::from_mins(1);
 /// Argument by which a starter asks for a shim that is nobody's child.
 pub const DETACHED: &str = "--detached";
 

@@ -29,7 +29,7 @@ impl Identity {
 
     /// Whether it still exists, given that the box has not been booted since.
     pub fn is_alive(&self) -> bool {
-        sys::process::start_time(self.pid).is_ok_and(|start| start == self.start_time)
+        sys::process::runs(self.pid, self.start_time)
     }
 }
 
