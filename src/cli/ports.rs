@@ -136,7 +136,8 @@ fn work(domain: &Domain, command: &Command) -> Result<Value> {
         Command::List => claims(&domain.list_claims(&actor)?),
         Command::Check => {
             let report = domain.check_ports(&actor, &listeners(domain)?)?;
-            let unclaimed = report.unclaimed.iter().map(|(id, name, port)| json!({"id": id, "name": name, "port": port}));
+            let unclaimed =
+                report.unclaimed.iter().map(|(id, name, port)| json!({"id": id, "name": name, "port": port}));
             let foreign = report.foreign.iter().map(|(port, held_by)| json!({"port": port, "held_by": held_by}));
             json!({
                 "stale": report.stale.iter().map(claim).collect::<Vec<_>>(),
@@ -199,8 +200,11 @@ fn print_claims(answer: &Value) {
     let one = [answer.clone()];
     let items = answer["items"].as_array().map_or(&one[..], Vec::as_slice);
     let keys = ["port", "purpose", "status", "kind", "holder", "username"];
-    let rows: Vec<Vec<String>> =
-        items.iter().filter(|item| item.is_object()).map(|item| keys.iter().map(|key| table::cell(&item[*key])).collect()).collect();
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .filter(|item| item.is_object())
+        .map(|item| keys.iter().map(|key| table::cell(&item[*key])).collect())
+        .collect();
     if rows.is_empty() {
         println!("none");
     } else {
@@ -219,7 +223,9 @@ fn print_facts(answer: &Value) {
                 }
             }
             Value::Null => println!("{key}: none"),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => println!("{key}: {}", one_line(value)),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                println!("{key}: {}", one_line(value))
+            }
         }
     }
 }

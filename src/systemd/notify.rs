@@ -29,14 +29,13 @@ pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// Within what time the service must say that it works ([`watchdog`]), twice as often to be safe; `None`: no watchdog
-/// waits for us.
-pub fn watchdog_period() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
+/// How often [`alive`] must be called, half of what the unit allows; `None`: no watchdog waits for us.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
 /// The service works. Call it only after looking.
-pub fn watchdog() {
+pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
