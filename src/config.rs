@@ -230,6 +230,11 @@ impl Config {
         raw.finish()
     }
 
+    /// Whether strangers may sign up as far as the configuration says.
+    pub fn signup_open(&self) -> bool {
+        self.signup == Signup::Open
+    }
+
     /// The SteamCMD that the configuration names; `None`: find one.
     pub fn steamcmd_path(&self) -> Option<PathBuf> {
         match &self.steamcmd {
