@@ -18,10 +18,9 @@ use crate::model::port::PortRange;
 pub const DEFAULT_FILE: &str = "/etc/left4me/config.yaml";
 /// What the variables of the environment begin with.
 pub const PREFIX: &str = "LEFT4ME_";
-/// Variables with our prefix that are no settings: the file itself (`--config`), the socket of the shims' unit,
-/// and the step at which a crash test ends the daemon.
-/// Those of `tests/run` (`LEFT4ME_TESTS_…`) are inherited by every process it starts.
-const NOT_KEYS: [&str; 3] = ["config", "shim_socket", "crash_at"];
+/// Variables with our prefix that are no settings: the file itself (`--config`), and the step at which a crash test ends
+/// the daemon. Those of `tests/run` (`LEFT4ME_TESTS_…`) are none either, and are inherited by every process it starts.
+const NOT_KEYS: [&str; 2] = ["config", "crash_at"];
 
 /// Every setting, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +71,8 @@ pub struct Config {
     pub public_address: Option<String>,
     /// How long a game may take until it is ready, seconds.
     pub start_timeout_seconds: u64,
+    /// Where systemd starts shims for us; `None`: we start them ourselves. Set by the unit, as a variable.
+    pub shim_socket: Option<PathBuf>,
 }
 
 /// Whether strangers may sign up.
@@ -213,6 +214,7 @@ impl Default for Config {
             tls_key: None,
             public_address: None,
             start_timeout_seconds: 180,
+            shim_socket: None,
         }
     }
 }
@@ -226,6 +228,19 @@ impl Config {
         let mut raw = read_file(file)?;
         read_variables(&mut raw, env)?;
         raw.finish()
+    }
+
+    /// Whether strangers may sign up as far as the configuration says.
+    pub fn signup_open(&self) -> bool {
+        self.signup == Signup::Open
+    }
+
+    /// The SteamCMD that the configuration names; `None`: find one.
+    pub fn steamcmd_path(&self) -> Option<PathBuf> {
+        match &self.steamcmd {
+            Steamcmd::Auto => None,
+            Steamcmd::Path(path) => Some(path.clone()),
+        }
     }
 
     /// [`Config::load`] with the environment of this process. Variables that are not UTF-8 cannot be ours.
@@ -366,6 +381,7 @@ raw! {
     tls_key: Absolute,
     public_address: Host,
     start_timeout_seconds: Bounded<5, 86_400>,
+    shim_socket: Absolute,
 }
 
 impl Raw {
@@ -402,6 +418,7 @@ impl Raw {
             tls_key: self.tls_key.map(|path| path.0),
             public_address: self.public_address.map(|host| host.0),
             start_timeout_seconds: number(self.start_timeout_seconds.map(|n| n.0), default.start_timeout_seconds),
+            shim_socket: self.shim_socket.map(|path| path.0),
         })
     }
 }

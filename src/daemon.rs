@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Config, Signup, Steamcmd};
+use crate::config::Config;
 use crate::domain::{Domain, Refusal, Rules};
 use crate::host::launch::Limits;
 use crate::host::paths::Paths;
@@ -87,7 +87,7 @@ pub fn open_domain(config: &Config) -> Result<Domain, DaemonError> {
             max_servers_per_user: config.max_servers_per_user,
             overlay_root: config.overlay_root.clone(),
             data_dir: config.data_dir.clone(),
-            signup_open: config.signup == Signup::Open,
+            signup_open: config.signup_open(),
             log_line_max_chars: config.job_log_line_max_chars,
             log_replay_limit: config.job_log_replay_limit,
         },
@@ -106,8 +106,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     report_checks(&paths).await?;
 
     // Set by the unit: under systemd each shim is a unit of its own. Elsewhere the daemon executes itself.
-    let starter = match std::env::var_os("LEFT4ME_SHIM_SOCKET").filter(|path| !path.is_empty()) {
-        Some(path) => ShimStarter::Socket { path: path.into() },
+    let starter = match &config.shim_socket {
+        Some(path) => ShimStarter::Socket { path: path.clone() },
         None => ShimStarter::Exec { program: PROGRAM.into() },
     };
     let limits = Limits {
@@ -135,10 +135,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
         starter,
         limits,
         workers: config.job_workers,
-        steamcmd: match &config.steamcmd {
-            Steamcmd::Auto => None,
-            Steamcmd::Path(path) => Some(path.clone()),
-        },
+        steamcmd: config.steamcmd_path(),
         line_max: config.job_log_line_max_chars,
     });
     let adopted = jobs::recover(&context).await.map_err(DaemonError::Other)?;
@@ -196,13 +193,13 @@ async fn asked_to_stop() -> io::Result<()> {
 
 /// Feeds systemd's watchdog while store and scheduler answer, and only then.
 async fn feed_watchdog(domain: Domain) {
-    let Some(period) = notify::watchdog_interval() else { return };
-    let mut tick = tokio::time::interval(period);
+    let Some(period) = notify::watchdog_period() else { return };
+    let mut tick = tokio::time::interval(period / 2);
     loop {
         tick.tick().await;
         let asked = domain.clone();
         match blocking(move || asked.health()).await {
-            Ok(Ok(())) => notify::alive(),
+            Ok(Ok(())) => notify::watchdog(),
             Ok(Err(refusal)) => log::error!("not well: {refusal}"),
             Err(error) => log::error!("not well: {error}"),
         }

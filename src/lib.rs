@@ -40,7 +40,9 @@
 //! race exists and nothing retries. No transaction is held across work on the machine. Console bytes never enter the
 //! store: the shim's files are their home.
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod demo;
 pub mod domain;
 pub mod host;

@@ -1,21 +1,22 @@
-//! Entry point: only dispatches, by the name under which the binary was started, then to the command line.
+//! Entry point: only dispatches, by the name under which the binary was started and by its first word.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use left4me::{demo, host};
+use left4me::{cli, demo, host};
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<_> = std::env::args_os().collect();
     let name = words.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
-    let arguments = words.get(1..).unwrap_or_default();
+    let text = || words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
     if name == "srcds_linux" {
-        demo::srcds::main(arguments)
+        demo::srcds::main(&text())
     } else if name == "steamcmd" {
-        demo::steamcmd::main(arguments)
-    } else if arguments.first().is_some_and(|word| word == "shim") {
+        demo::steamcmd::main(&text())
+    } else if words.get(1).map(|word| word.as_os_str()) == Some(OsStr::new("shim")) {
         host::shim::main::run()
     } else {
-        ExitCode::from(2)
+        cli::main(words)
     }
 }

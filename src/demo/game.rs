@@ -4,9 +4,10 @@
 //! the real game does in its working folder; a file that cannot be written is said on the console, never fatal.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::bots::{Crowd, Dice, Visit};
 use super::content::GAME_VERSION;
@@ -308,22 +309,20 @@ impl Game {
     }
 
     fn exec(&mut self, name: &str, depth: u8) {
-        let name =
-            if name.ends_with(".cfg") || name.ends_with(".rc") { name.to_owned() } else { format!("{name}.cfg") };
+        let complete = matches!(Path::new(name).extension().and_then(OsStr::to_str), Some("cfg" | "rc"));
+        let name = if complete { name.to_owned() } else { format!("{name}.cfg") };
         if depth > EXEC_DEPTH || name.contains("..") || name.starts_with('/') {
             let text = format!("exec: '{name}' refused");
             return self.say(&text);
         }
-        match std::fs::read(self.options.root.join("left4dead2/cfg").join(&name)) {
-            Ok(bytes) => {
-                for line in String::from_utf8_lossy(&bytes).lines() {
-                    self.run(line, depth + 1);
-                }
+        let path = self.options.root.join("left4dead2/cfg").join(&name);
+        if let Ok(bytes) = std::fs::read(path) {
+            for line in String::from_utf8_lossy(&bytes).lines() {
+                self.run(line, depth + 1);
             }
-            Err(_) => {
-                let text = format!("'{name}' not present; not executing.");
-                self.say(&text);
-            }
+        } else {
+            let text = format!("'{name}' not present; not executing.");
+            self.say(&text);
         }
     }
 
@@ -368,7 +367,7 @@ impl Game {
             ("kick" | "kickid", Some(_)) => self.kick(&arguments.join(" ")),
             ("log", Some(word)) => self.set_log(word == "on" || word == "1"),
             ("_simulate", Some(what)) => {
-                self.simulate(what, arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1))
+                self.simulate(what, arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1));
             }
             ("exec" | "map" | "changelevel" | "kick" | "kickid" | "_simulate", None) => {
                 let text = format!("Usage: {name} <name>");
@@ -458,7 +457,7 @@ impl Game {
         let mut names: Vec<String> = std::fs::read_dir(self.options.root.join("left4dead2/maps"))
             .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
             .unwrap_or_default();
-        names.retain(|name| name.ends_with(".bsp") && name.contains(wanted));
+        names.retain(|name| name.strip_suffix(".bsp").is_some_and(|map| map.contains(wanted)));
         names.sort();
         self.say("-------------");
         for name in names {

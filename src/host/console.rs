@@ -190,7 +190,9 @@ mod tests {
         ) {
             let (_base, paths, run) = place();
             let mut writer = log(&paths, run, 25, u64::MAX);
-            pieces.iter().for_each(|piece| writer.append(piece));
+            for piece in &pieces {
+                writer.append(piece);
+            }
             let (mut got, mut at) = (Vec::new(), 0);
             loop {
                 let chunk = read(&paths, run, at, step).unwrap();

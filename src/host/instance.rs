@@ -11,7 +11,7 @@ use super::launch::{Bind, ConsoleLimits, Generated, LAUNCH_VERSION, Launch, Laye
 use super::paths::{Paths, Run};
 use super::sandbox::layer::{self, LayerError};
 use super::sandbox::{GAME, HOME};
-use super::shim::state::lock_path;
+use super::shim::state::take_lock;
 use crate::model::id::HostId;
 use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay};
 use crate::sys;
@@ -231,7 +231,7 @@ pub fn remove_run(paths: &Paths, run: Run) -> io::Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }
-    let lock = sys::fs::try_lock(&lock_path(&folder))?;
+    let lock = take_lock(&folder)?;
     if lock.is_none() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("{run} runs")));
     }
@@ -243,8 +243,7 @@ fn lock(paths: &Paths, host: HostId) -> Result<Option<std::os::fd::OwnedFd>, Ins
     if !run.is_dir() {
         return Ok(None);
     }
-    let path = lock_path(&run);
-    match sys::fs::try_lock(&path).map_err(io_error("cannot lock", path))? {
+    match take_lock(&run).map_err(io_error("cannot lock", &run))? {
         Some(lock) => Ok(Some(lock)),
         None => Err(InstanceError::Running(host)),
     }

@@ -132,7 +132,7 @@ pub fn steps(operation: Operation) -> &'static [&'static str] {
 }
 
 impl Run {
-    /// Writes down that a step begins. In builds with debug assertions, `LEFT4ME_CRASH_AT=<operation>/<step>` kills the
+    /// Writes down that a step begins. In builds with debug assertions, `LEFT4ME_TESTS_CRASH_AT=<operation>/<step>` kills the
     /// daemon here: the crash tests walk every step so.
     pub async fn step(&self, name: &'static str) -> Result<(), Ending> {
         debug_assert!(steps(self.job.operation).contains(&name), "{name} is not a step of {:?}", self.job.operation);
@@ -178,7 +178,7 @@ pub async fn blocking<T: Send + 'static>(
 
 #[cfg(debug_assertions)]
 fn crash_here(operation: Operation, step: &str) {
-    if std::env::var("LEFT4ME_CRASH_AT").is_ok_and(|at| at == format!("{}/{step}", operation.word())) {
+    if std::env::var("LEFT4ME_TESTS_CRASH_AT").is_ok_and(|at| at == format!("{}/{step}", operation.word())) {
         // The real thing: no destructor runs, nothing is flushed.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

@@ -1,7 +1,7 @@
 //! Files by descriptors: opening beneath a root, locks, whole-file writes, and removing a tree that somebody hostile
 //! filled.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +9,9 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+/// Folders inside each other that are held open while a tree is removed.
+const DEPTH: usize = 64;
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
@@ -97,8 +100,8 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
 /// Removes `path` and all below it; nothing there is fine.
 ///
 /// Works by descriptors and never follows a symlink, so a name that is swapped under it leads nowhere. Folders without
-/// permissions (overlayfs keeps `work/work` at mode 000) are opened up first. Folders are moved up to the top instead of
-/// descended into, so a tree of any depth needs two descriptors and no stack.
+/// permissions (overlayfs keeps `work/work` at mode 000) are opened up first. Folders below a certain depth are moved up to
+/// the top, so a tree of any depth needs a few descriptors and no deep stack.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let parent = match open_folder(path.parent().unwrap_or(Path::new("."))) {
         Ok(parent) => parent,
@@ -114,34 +117,66 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
         Err(Errno::NOTDIR | Errno::LOOP) => return Ok(rustix::fs::unlinkat(&parent, name, AtFlags::empty())?),
         Err(error) => return Err(error.into()),
     };
-    let mut moved = 0_u64;
     loop {
         let folders = unlink_files(&top)?;
         if folders.is_empty() {
             break;
         }
         for folder in folders {
-            let inner = open_to_empty(&top, &folder)?;
-            for child in unlink_files(&inner)? {
-                // A folder without permissions cannot change its parent.
-                open_to_empty(&inner, &child)?;
-                loop {
-                    moved += 1;
-                    let target = format!(".removed-{moved}");
-                    match rustix::fs::renameat_with(&inner, &child, &top, &target, rustix::fs::RenameFlags::NOREPLACE) {
-                        Err(Errno::EXIST) => {}
-                        other => break other?,
-                    }
-                }
-            }
-            drop(inner);
-            rustix::fs::unlinkat(&top, &folder, AtFlags::REMOVEDIR)?;
+            remove_below(&top, folder)?;
         }
     }
     drop(top);
     match rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A folder that is being emptied.
+struct Level {
+    fd: OwnedFd,
+    name: OsString,
+    folders: Vec<OsString>,
+}
+
+impl Level {
+    fn open(parent: &OwnedFd, name: OsString) -> io::Result<Self> {
+        let fd = open_to_empty(parent, &name)?;
+        let folders = unlink_files(&fd)?;
+        Ok(Self { fd, name, folders })
+    }
+}
+
+/// Removes the folder `name` of `top`; what lies deeper than [`DEPTH`] ends up in `top` under other names.
+fn remove_below(top: &OwnedFd, name: OsString) -> io::Result<()> {
+    let mut levels = vec![Level::open(top, name)?];
+    let mut moved = 0_u64;
+    loop {
+        let depth = levels.len();
+        let Some(level) = levels.last_mut() else { return Ok(()) };
+        let Some(child) = level.folders.pop() else {
+            let Some(Level { name, .. }) = levels.pop() else { return Ok(()) };
+            let parent = levels.last().map_or(top, |level| &level.fd);
+            rustix::fs::unlinkat(parent, &name, AtFlags::REMOVEDIR)?;
+            continue;
+        };
+        if depth < DEPTH {
+            let inner = Level::open(&level.fd, child)?;
+            levels.push(inner);
+            continue;
+        }
+        // A folder without permissions cannot change its parent.
+        open_to_empty(&level.fd, &child)?;
+        loop {
+            moved += 1;
+            let target = format!(".removed-{moved}");
+            let flags = rustix::fs::RenameFlags::NOREPLACE;
+            match rustix::fs::renameat_with(&level.fd, &child, top, &target, flags) {
+                Err(Errno::EXIST) => {}
+                other => break other?,
+            }
+        }
     }
 }
 
@@ -156,7 +191,7 @@ fn open_to_empty(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Removes all but folders from a folder and answers the names of the folders.
-fn unlink_files(folder: &OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
+fn unlink_files(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
     let mut folders = Vec::new();
     for entry in rustix::fs::Dir::read_from(folder)? {
         let entry = entry?;
@@ -201,7 +236,7 @@ mod tests {
         fs::write(base.path().join("kept"), "x").unwrap();
         std::os::unix::fs::symlink(base.path().join("kept"), tree.join("link")).unwrap();
         std::os::unix::fs::symlink(base.path(), tree.join("folder")).unwrap();
-        fs::set_permissions(tree.join("work/work"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("work/work"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());
         assert_eq!(fs::read_to_string(base.path().join("kept")).unwrap(), "x");

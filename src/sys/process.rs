@@ -149,6 +149,15 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as proc(5) says")))
 }
 
+/// Whether the process that started at `start_time` still runs. One that has ended and waits to be collected does not.
+pub fn runs(pid: i32, start: u64) -> bool {
+    let zombie = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('Z' | 'X')))
+    };
+    start_time(pid).is_ok_and(|found| found == start) && !zombie()
+}
+
 /// Which boot of the machine this is.
 pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())

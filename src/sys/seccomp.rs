@@ -237,13 +237,13 @@ mod tests {
             assert_eq!(verdict(architecture, clone, thread), ALLOW);
             assert_eq!(verdict(architecture, clone, libc::SIGCHLD as u64), ALLOW);
             for flag in [libc::CLONE_NEWUSER, libc::CLONE_NEWNS, libc::CLONE_NEWNET, libc::CLONE_NEWPID] {
-                assert_eq!(verdict(architecture, clone, flag as u64 | 17), EPERM, "{flag:#x}");
+                assert_eq!(verdict(architecture, clone, flag as u64 | 0x11), EPERM, "{flag:#x}");
             }
         }
     }
 
     #[test]
     fn the_x32_convention_is_no_way_round() {
-        assert_eq!(verdict(AUDIT_ARCH_X86_64, X32 | 165, 0), ENOSYS);
+        assert_eq!(verdict(AUDIT_ARCH_X86_64, X32 | 0xa5, 0), ENOSYS);
     }
 }

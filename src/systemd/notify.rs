@@ -29,13 +29,13 @@ pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// How often [`alive`] must be called, half of what the unit allows; `None`: no watchdog waits for us.
-pub fn watchdog_interval() -> Option<Duration> {
+/// How often the service must say that it works ([`watchdog`]): half of what the unit allows. `None`: no watchdog waits.
+pub fn watchdog_period() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
 /// The service works. Call it only after looking.
-pub fn alive() {
+pub fn watchdog() {
     tell(&[NotifyState::Watchdog]);
 }
 

@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -46,32 +46,53 @@ impl Default for Limits {
 
 /// Serves TCP until `stop` becomes true, then drains.
 pub async fn serve_tcp(web: Arc<Web>, listener: TcpListener, stop: watch::Receiver<bool>) {
-    let connections = Connections::new(web, stop);
-    connections
-        .serve(async || {
-            let (stream, address) = listener.accept().await?;
-            // A page is many small writes; waiting to fill packets only delays it.
-            stream.set_nodelay(true)?;
-            Ok(Some((stream, Peer::Address(address))))
-        })
-        .await;
+    Connections::new(web, stop).serve(Page(listener)).await;
 }
 
 /// Serves the control socket until `stop` becomes true, then drains. Root and `service_uid` act as the box itself;
 /// others are turned away without a word.
 pub async fn serve_unix(web: Arc<Web>, listener: UnixListener, service_uid: u32, stop: watch::Receiver<bool>) {
-    let connections = Connections::new(web, stop);
-    connections
-        .serve(async || {
-            let (stream, _) = listener.accept().await?;
-            let uid = stream.peer_cred()?.uid();
-            if uid != 0 && uid != service_uid {
-                log::warn!("a process of uid {uid} was turned away from the control socket");
-                return Ok(None);
-            }
-            Ok(Some((stream, Peer::Control)))
-        })
-        .await;
+    Connections::new(web, stop).serve(Control { listener, service_uid }).await;
+}
+
+/// Where connections come from.
+trait Accept: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection; `None`: one that was turned away.
+    fn accept(&self) -> impl Future<Output = io::Result<Option<(Self::Stream, Peer)>>> + Send;
+}
+
+struct Page(TcpListener);
+
+impl Accept for Page {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<Option<(TcpStream, Peer)>> {
+        let (stream, address) = self.0.accept().await?;
+        // A page is many small writes; waiting to fill packets only delays it.
+        stream.set_nodelay(true)?;
+        Ok(Some((stream, Peer::Address(address))))
+    }
+}
+
+struct Control {
+    listener: UnixListener,
+    service_uid: u32,
+}
+
+impl Accept for Control {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<Option<(UnixStream, Peer)>> {
+        let (stream, _) = self.listener.accept().await?;
+        let uid = stream.peer_cred()?.uid();
+        if uid != 0 && uid != self.service_uid {
+            log::warn!("a process of uid {uid} was turned away from the control socket");
+            return Ok(None);
+        }
+        Ok(Some((stream, Peer::Control)))
+    }
 }
 
 /// The connections of one listener.
@@ -90,10 +111,7 @@ impl Connections {
         Self { web, routes, free, stop, tasks: JoinSet::new() }
     }
 
-    async fn serve<S>(mut self, accept: impl AsyncFn() -> io::Result<Option<(S, Peer)>>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve(mut self, listener: impl Accept) {
         loop {
             // The place is taken before the connection: at the cap, clients wait in the listener's queue.
             let place = tokio::select! {
@@ -102,7 +120,7 @@ impl Connections {
             };
             let Ok(place) = place else { break };
             let accepted = tokio::select! {
-                accepted = accept() => accepted,
+                accepted = listener.accept() => accepted,
                 () = stopped(self.stop.clone()) => break,
             };
             while self.tasks.try_join_next().is_some() {}

@@ -57,7 +57,7 @@ tests! {
         let expected: String =
             ["one", "two"].iter().flat_map(|word| (0..2000).map(move |i| format!("line {i} of {word}\n"))).collect();
         assert_eq!(place.console(5), expected);
-        assert!(console::segments(&place.paths.console(server(5))).unwrap().len() > 10);
+        assert!(console::segments(&place.paths.console(server(5))).unwrap().len() > 5);
         let from = console::tail(&place.paths, server(5), 3).unwrap();
         let chunk = console::read(&place.paths, server(5), from, 1000).unwrap();
         assert_eq!(chunk.bytes, b"line 1997 of two\nline 1998 of two\nline 1999 of two\n");
@@ -76,8 +76,9 @@ tests! {
         garbage.write_all(&[0xff; 64]).unwrap();
         client.send_line("go").await.unwrap();
         place.await_console(&mut client, 5, "line 19999\n").await;
-        let expected: String = (0..20000).map(|i| format!("line {i}\n")).collect();
-        assert_eq!(place.console(5), expected);
+        let console = place.console(5);
+        assert!(console.lines().enumerate().all(|(i, line)| line == format!("line {i}")));
+        assert_eq!(console.lines().count(), 20000);
         client.send_line("end").await.unwrap();
         assert_eq!(await_exit(&mut client).await.code, Some(0));
         drop(deaf);
@@ -88,12 +89,10 @@ tests! {
         let mut client = place.start(&place.launch(5)).await;
         client.send_line("now").await.unwrap();
         drop(client);
-        let status = loop {
-            match adopted(&place.paths, 5).await {
-                Adoption::Exited(status) => break status,
-                Adoption::Running(mut again) => break await_exit(&mut again).await,
-                Adoption::Gone => panic!("the exit was not written"),
-            }
+        let status = match adopted(&place.paths, 5).await {
+            Adoption::Exited(status) => status,
+            Adoption::Running(mut again) => await_exit(&mut again).await,
+            Adoption::Gone => panic!("the exit was not written"),
         };
         assert_eq!((status.code, status.asked), (Some(3), false));
         assert!(matches!(adopted(&place.paths, 5).await, Adoption::Exited(again) if again == status));

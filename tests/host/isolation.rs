@@ -9,7 +9,7 @@ use crate::support::{Place, tests};
 tests! {
     fn the_inside_sees_neither_the_store_nor_other_instances_nor_the_daemons_processes() {
         let place = Place::with_game(
-            "ls -A /; echo --; ls -A /home /tmp /run /var; echo --; ls /proc | grep -c '^[0-9]'; echo --; cat /proc/*/cmdline | tr '\\0' ' '; \
+            "ls -A1 /; echo --; ls -A1 /home /tmp /run /var; echo --; ls /proc | grep -c '^[0-9]'; echo --; cat /proc/*/cmdline | tr '\\0' ' '; \
              echo --; ls \"$1\" 2>&1; cat /proc/1/environ /proc/1/maps 2>&1 | head -c 300; ls -l /proc/1/fd 2>&1; id; hostname",
         );
         fs::write(place.paths.data_dir.join("left4me.redb"), "secret").unwrap();
@@ -37,12 +37,12 @@ tests! {
         let place = Place::with_game(
             "try() { if \"$@\" >/dev/null 2>&1; then echo \"$* WORKS\"; else echo \"$1 refused\"; fi; }\n\
              try mount -t tmpfs x /tmp; try umount /game; try unshare -U true; try unshare -m true; try touch /usr/x; try touch /x;\n\
-             try touch /etc/passwd2; try hostname other; try mknod /tmp/d b 8 0; try chroot / true; try kill -9 1; try cat /dev/mem;\n\
-             try renice -5 $$; grep -E 'Cap(Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp:' /proc/self/status; ulimit -c; touch /tmp/fine /home/fine && echo fine",
+             try touch /etc/passwd2; try hostname other; try mknod /tmp/d b 8 0; try chroot / true; try cat /dev/mem;\n\
+             try renice -5 $$; grep -E 'Cap(Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp:' /proc/self/status; ulimit -c; touch /tmp/fine /home/fine && echo fine; kill -9 1; sleep 0.1; echo init lives",
         );
         let (_, console) = place.run(&place.launch(5)).await;
-        assert!(!console.contains("WORKS") && console.ends_with("0\nfine\n"), "{console}");
-        assert_eq!(console.matches("refused").count(), 13, "{console}");
+        assert!(!console.contains("WORKS") && console.ends_with("0\nfine\ninit lives\n"), "{console}");
+        assert_eq!(console.matches("refused").count(), 12, "{console}");
         assert_eq!(console.matches("0000000000000000").count(), 4, "{console}");
         assert!(console.contains("NoNewPrivs:\t1") && console.contains("Seccomp:\t2"), "{console}");
     }
@@ -62,4 +62,18 @@ tests! {
         left4me::host::instance::remove(&place.paths, HostId::of(ServerId(5))).unwrap();
         assert!(!place.paths.instance(HostId::of(ServerId(5))).exists());
     }
+}
+
+/// A container, a first try: started by root the game is still nobody special.
+#[test]
+fn for_root_the_inside_is_the_same() {
+    crate::support::as_is(async || {
+        let place = Place::with_game(
+            "id -u; touch /usr/x 2>&1 | grep -c 'Read-only'; unshare -m true || echo refused; touch mine; ls",
+        );
+        let (status, console) = place.run(&place.launch(5)).await;
+        assert_eq!(status.code, Some(0), "{console}");
+        assert!(console.starts_with("1000\n1\n") && console.contains("refused\n"), "{console}");
+        assert!(place.paths.upper(HostId::of(ServerId(5))).join("mine").is_file());
+    });
 }

@@ -197,3 +197,118 @@ fn relative(inside: &str) -> PathBuf {
 fn strip(inside: &std::path::Path) -> PathBuf {
     inside.strip_prefix("/").unwrap_or(inside).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::instance;
+    use crate::host::launch::Limits;
+    use crate::host::paths::Paths;
+    use crate::model::id::{LayerId, OverlayId, ServerId};
+    use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay};
+    use crate::model::time::Timestamp;
+
+    fn example() -> Launch {
+        let paths = Paths::new("/data", "/data/overlays");
+        let spec = InstanceSpec {
+            version: SPEC_VERSION,
+            server_id: ServerId(42),
+            port: 27015,
+            tv_port: Some(27020),
+            game: vec![LayerId(2), LayerId(1)],
+            overlays: vec![
+                SpecOverlay { id: OverlayId(3), path: Some("/data/overlays/comp".into()), revision: None },
+                SpecOverlay { id: OverlayId(4), path: None, revision: Some(7) },
+            ],
+            arguments: vec!["+map".into(), "c1m1_hotel".into()],
+            config: vec!["hostname \"x\"".into()],
+            written_at: Timestamp(0),
+        };
+        instance::launch_of(&paths, &spec, &Limits::default())
+    }
+
+    #[test]
+    fn the_plan_of_a_game_is_this_and_nothing_else() {
+        let lines: Vec<String> = plan(&example()).iter().map(|step| format!("{step:?}")).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        MapIds
+        MakeMountsPrivate
+        Root("/data/runtime/42/root")
+        Upper { upper: "/data/instances/42/upper", work: "/data/instances/42/work" }
+        Layer(0, Layer { name: "the instance's own layer", folder: "/data/instances/42/generated", beneath: None })
+        Layer(1, Layer { name: "overlay 3", folder: "comp", beneath: Some("/data/overlays") })
+        Layer(2, Layer { name: "overlay 4", folder: "/data/managed/4/7", beneath: None })
+        Layer(3, Layer { name: "game layer 2", folder: "/data/installation/2", beneath: None })
+        Layer(4, Layer { name: "game layer 1", folder: "/data/installation/1", beneath: None })
+        Overlay { at: "game", lowers: 5 }
+        Pin { from: "/data/instances/42/generated/left4dead2/cfg/server.cfg", to: "game/left4dead2/cfg/server.cfg" }
+        Memory { at: "tmp", bytes: 536870912, mode: 1023, executable: true }
+        Memory { at: "home", bytes: 268435456, mode: 493, executable: true }
+        Proc("proc")
+        Memory { at: "dev", bytes: 1048576, mode: 493, executable: false }
+        Device("null")
+        Device("zero")
+        Device("full")
+        Device("random")
+        Device("urandom")
+        Device("tty")
+        Terminals("dev/pts")
+        Link("dev/ptmx", "pts/ptmx")
+        Memory { at: "dev/shm", bytes: 268435456, mode: 1023, executable: false }
+        Link("dev/fd", "/proc/self/fd")
+        Link("dev/stdin", "/proc/self/fd/0")
+        Link("dev/stdout", "/proc/self/fd/1")
+        Link("dev/stderr", "/proc/self/fd/2")
+        System("usr")
+        System("bin")
+        System("sbin")
+        System("lib")
+        System("lib32")
+        System("lib64")
+        System("libx32")
+        System("libexec")
+        Setting("alternatives")
+        Setting("ca-certificates")
+        Setting("crypto-policies")
+        Setting("gai.conf")
+        Setting("host.conf")
+        Setting("hosts")
+        Setting("ld.so.cache")
+        Setting("ld.so.conf")
+        Setting("ld.so.conf.d")
+        Setting("localtime")
+        Setting("nsswitch.conf")
+        Setting("pki/ca-trust")
+        Setting("pki/tls/certs")
+        Setting("protocols")
+        Setting("resolv.conf")
+        Setting("services")
+        Setting("ssl/certs")
+        Setting("ssl/openssl.cnf")
+        Text("etc/passwd", "root:x:0:0::/:/usr/sbin/nologin\ngame:x:1000:1000::/home:/usr/sbin/nologin\n")
+        Text("etc/group", "root:x:0:\ngame:x:1000:\n")
+        Link("var/tmp", "/tmp")
+        Folder("run")
+        HostName("left4me-42")
+        EnterRoot
+        Resources { open_files: 4096, file_bytes: Some(68719476736), processes: Some(512) }
+        DropCapabilities
+        NoNewPrivileges
+        FilterCalls
+        "#);
+    }
+
+    #[test]
+    fn rights_are_dropped_last_and_the_filter_is_the_very_last() {
+        let steps = plan(&example());
+        assert_eq!(steps[steps.len() - 3..], [Step::DropCapabilities, Step::NoNewPrivileges, Step::FilterCalls]);
+    }
+
+    #[test]
+    fn the_command_line_is_fixed_arguments_then_the_blueprints_then_the_tv_port() {
+        let launch = example();
+        assert_eq!(launch.program, "/game/srcds_linux");
+        let line = launch.arguments.join(" ");
+        insta::assert_snapshot!(line, @"-console -game left4dead2 -strictportbind -ip 0.0.0.0 -port 27015 -norestart +map c1m1_hotel +tv_port 27020");
+    }
+}

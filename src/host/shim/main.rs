@@ -28,7 +28,7 @@ use crate::sys;
 /// How long the starter may take to send its request.
 const REQUEST: Duration = Duration::from_secs(30);
 /// How long the sandbox may take. Mounting takes milliseconds; a disk that hangs takes longer.
-const BUILD: Duration = Duration::from_secs(60);
+const BUILD: Duration = Duration::from_mins(1);
 /// Argument by which a starter asks for a shim that is nobody's child.
 pub const DETACHED: &str = "--detached";
 
@@ -114,8 +114,8 @@ fn wait_readable(fd: &OwnedFd, until: Instant) -> Result<bool, String> {
 /// What outlives the launch request.
 struct Kept {
     folder: std::path::PathBuf,
-    /// Held until the shim ends: one upper is never mounted twice.
-    _lock: OwnedFd,
+    /// Held until init has ended: one upper is never mounted twice.
+    lock: OwnedFd,
 }
 
 fn start(starter: &OwnedFd) -> Result<(Shim, Kept), String> {
@@ -123,7 +123,7 @@ fn start(starter: &OwnedFd) -> Result<(Shim, Kept), String> {
     let here = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let folder = launch.folder.clone();
     std::fs::create_dir_all(folder.join("root")).map_err(here("the run's folder cannot be made"))?;
-    let lock = sys::fs::try_lock(&state::lock_path(&folder))
+    let lock = state::take_lock(&folder)
         .map_err(here("the run's lock cannot be opened"))?
         .ok_or_else(|| format!("{} already runs: its lock is held", launch.run))?;
     end_leftovers(&folder).map_err(here("what an earlier run left behind cannot be ended"))?;
@@ -137,7 +137,7 @@ fn start(starter: &OwnedFd) -> Result<(Shim, Kept), String> {
     sys::process::block_signals(Some(&[Signal::TERM, Signal::INT, Signal::HUP]))
         .and_then(|()| sys::process::signal_descriptor(&[Signal::TERM, Signal::INT]))
         .map_err(here("signals cannot be read"))
-        .and_then(|signals| begin(launch, Kept { folder, _lock: lock }, log, journal, listener, signals))
+        .and_then(|signals| begin(launch, Kept { folder, lock }, log, journal, listener, signals))
 }
 
 /// Ends a game whose shim died so recently that the kernel has not finished taking it down.
@@ -293,10 +293,12 @@ fn serve(mut shim: Shim, kept: Kept, starter: OwnedFd) -> ExitCode {
     answer(&starter, &Answer::Started(shim.hello.clone()));
     drop(starter);
     notify(&format!("running {}", kept.folder.display()));
-    let ended = shim.run(|status| {
+    let ended = shim.run(move |status| {
         // On a full disk the connected daemon still hears it; a later one finds neither process nor exit: gone.
         let _ = state::write_exit(&kept.folder, status);
         let _ = std::fs::remove_file(state::socket_path(&kept.folder));
+        // Before anybody is told: who hears of the end may start the next run at once.
+        drop(kept.lock);
     });
     match ended {
         Ok(_) => ExitCode::SUCCESS,

@@ -193,7 +193,9 @@ mod tests {
             FromShim::Exit(exit),
             FromShim::Refused("no".into()),
         ];
-        said.iter().for_each(|frame| buffer.extend(frame.encode()));
+        for frame in &said {
+            buffer.extend(frame.encode());
+        }
         for expected in &said {
             let (tag, payload) = take_frame(&mut buffer, FRAME_MAX).unwrap().unwrap();
             assert_eq!(FromShim::decode(tag, &payload).as_ref(), Some(expected));

@@ -129,7 +129,12 @@ impl Shim {
         let clients = turn.clients.len();
 
         if !turn.hung_up && !ready[4 + clients].is_empty() {
-            self.read_terminal(turn)?;
+            // A chatty program gets several reads a turn, and still cannot keep the others waiting.
+            for _ in 0..16 {
+                if !self.read_terminal(turn)? {
+                    break;
+                }
+            }
             self.write_terminal(turn);
         }
         if !ready[0].is_empty() {
@@ -159,14 +164,13 @@ impl Shim {
         // A terminal hands out at most 4,095 bytes at once.
         let mut buffer = [0_u8; 4096];
         match rustix::io::read(&self.terminal, &mut buffer) {
-            Ok(0) => Ok(false),
+            Ok(0) | Err(Errno::AGAIN) => Ok(false),
             Ok(n) => {
                 self.log.append(&buffer[..n]);
                 self.journal.append(&buffer[..n]);
                 Ok(true)
             }
             Err(Errno::INTR) => Ok(true),
-            Err(Errno::AGAIN) => Ok(false),
             // Every program that had the terminal has closed it.
             Err(Errno::IO) => {
                 turn.hung_up = true;

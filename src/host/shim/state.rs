@@ -2,7 +2,10 @@
 //! one step; read by the daemon, and by the next shim of the same run.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +29,7 @@ impl Identity {
 
     /// Whether it still exists, given that the box has not been booted since.
     pub fn is_alive(&self) -> bool {
-        sys::process::start_time(self.pid).is_ok_and(|start| start == self.start_time)
+        sys::process::runs(self.pid, self.start_time)
     }
 }
 
@@ -60,6 +63,27 @@ fn exit_path(folder: &Path) -> PathBuf {
 /// The shim's socket in its run's folder.
 pub fn socket_path(folder: &Path) -> PathBuf {
     folder.join("shim.sock")
+}
+
+/// How long somebody who holds the lock without answering may take to end.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// Takes a run's lock; `None` when its shim lives. After a SIGKILL of the shim the kernel takes a moment to end the tree,
+/// which holds the lock as well: that is waited for.
+pub fn take_lock(folder: &Path) -> io::Result<Option<OwnedFd>> {
+    let until = Instant::now() + ENDING;
+    loop {
+        if let Some(lock) = sys::fs::try_lock(&lock_path(folder))? {
+            return Ok(Some(lock));
+        }
+        let handle = sys::fs::open_handle(folder)?;
+        let lives = UnixStream::connect(socket_path(&sys::fs::path_of(&handle))).is_ok();
+        if lives || Instant::now() > until {
+            return Ok(None);
+        }
+        // The end of the last process is no event that we could wait for: it may be nobody's child.
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The lock that every user of the run's upper holds.
