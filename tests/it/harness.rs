@@ -206,6 +206,13 @@ impl Got {
         assert_eq!(self.status.as_u16(), status, "{:?} {}", self.headers, self.body);
         self
     }
+
+    /// Asserts that the fault, if any, is the client's.
+    #[track_caller]
+    pub fn is_below_500(self) -> Self {
+        assert!(self.status.as_u16() < 500, "{}", self.body);
+        self
+    }
 }
 
 impl Client {
