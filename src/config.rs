@@ -18,9 +18,9 @@ use crate::model::port::PortRange;
 pub const DEFAULT_FILE: &str = "/etc/left4me/config.yaml";
 /// What the variables of the environment begin with.
 pub const PREFIX: &str = "LEFT4ME_";
-/// The variable with our prefix that is no setting: it names the file itself (`--config`). Those of `tests/run`
-/// (`LEFT4ME_TESTS_…`) are none either, and are inherited by every process it starts.
-const NOT_KEY: &str = "config";
+/// Variables with our prefix that are no settings: the file itself (`--config`), and the step at which a crash test ends
+/// the daemon. Those of `tests/run` (`LEFT4ME_TESTS_…`) are none either, and are inherited by every process it starts.
+const NOT_KEYS: [&str; 2] = ["config", "crash_at"];
 
 /// Every setting, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -319,7 +319,7 @@ fn read_variables(raw: &mut Raw, env: impl IntoIterator<Item = (String, String)>
     ours.sort();
     for (name, text) in ours {
         let key = name[PREFIX.len()..].to_ascii_lowercase();
-        if key == NOT_KEY || key.starts_with("tests_") || text.is_empty() {
+        if NOT_KEYS.contains(&key.as_str()) || key.starts_with("tests_") || text.is_empty() {
             continue;
         }
         let fail = |reason: String| ConfigError::Variable { name: name.clone(), reason };

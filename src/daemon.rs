@@ -194,7 +194,7 @@ async fn asked_to_stop() -> io::Result<()> {
 /// Feeds systemd's watchdog while store and scheduler answer, and only then.
 async fn feed_watchdog(domain: Domain) {
     let Some(period) = notify::watchdog_period() else { return };
-    let mut tick = tokio::time::interval(period);
+    let mut tick = tokio::time::interval(period / 2);
     loop {
         tick.tick().await;
         let asked = domain.clone();

@@ -58,7 +58,9 @@ pub async fn restore(config: &Config, file: &Path) -> Result<()> {
         let kept = swap(&file, &target)?;
         hand_over(&config)?;
         match kept {
-            Some(kept) => println!("{} is in place; the store that was there is now {}", file.display(), kept.display()),
+            Some(kept) => {
+                println!("{} is in place; the store that was there is now {}", file.display(), kept.display())
+            }
             None => println!("{} is in place", file.display()),
         }
         Ok(())
@@ -71,7 +73,9 @@ fn swap(file: &Path, target: &Path) -> Result<Option<PathBuf>> {
     let copied = copy(file, &part)
         .with_context(|| format!("{} cannot be copied to {}", file.display(), part.display()))
         // Opened once: a file that is no store, or damaged, must not take the store's place.
-        .and_then(|()| Store::open(&part, Hub::new()).map(drop).with_context(|| format!("{} is no backup", file.display())));
+        .and_then(|()| {
+            Store::open(&part, Hub::new()).map(drop).with_context(|| format!("{} is no backup", file.display()))
+        });
     if let Err(error) = copied {
         let _ = std::fs::remove_file(&part);
         return Err(error);
@@ -113,7 +117,10 @@ fn beside(file: &Path, what: &str) -> PathBuf {
 
 /// A name for what is kept that nothing has.
 fn free_name(target: &Path) -> PathBuf {
-    (1..).map(|number| beside(target, &format!("before-restore-{number}"))).find(|path| !path.exists()).unwrap_or_default()
+    (1..)
+        .map(|number| beside(target, &format!("before-restore-{number}")))
+        .find(|path| !path.exists())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

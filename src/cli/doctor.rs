@@ -78,9 +78,14 @@ fn folder(config: &Config) -> Check {
         Ok(facts) if !facts.is_dir() => (Outcome::Failure, format!("{shown} is not a folder; set data_dir")),
         Ok(_) => match rustix::fs::access(&config.data_dir, rustix::fs::Access::WRITE_OK) {
             Ok(()) => (Outcome::Ok, shown.to_string()),
-            Err(error) => (Outcome::Failure, format!("{shown} cannot be written ({error}): run this as root or as the service user")),
+            Err(error) => (
+                Outcome::Failure,
+                format!("{shown} cannot be written ({error}): run this as root or as the service user"),
+            ),
         },
-        Err(error) => (Outcome::Failure, format!("{shown} cannot be read ({error}): install the package, or set data_dir")),
+        Err(error) => {
+            (Outcome::Failure, format!("{shown} cannot be read ({error}): install the package, or set data_dir"))
+        }
     };
     check("data folder", outcome, text)
 }
@@ -90,7 +95,8 @@ fn disk(config: &Config) -> Check {
         Ok(facts) => {
             let free = facts.f_bavail * facts.f_frsize;
             let gib = free as f64 / f64::from(1 << 30);
-            let installed = std::fs::read_dir(config.data_dir.join("installation")).is_ok_and(|mut dir| dir.next().is_some());
+            let installed =
+                std::fs::read_dir(config.data_dir.join("installation")).is_ok_and(|mut dir| dir.next().is_some());
             let shown = config.data_dir.display();
             if free < 1 << 30 {
                 (Outcome::Failure, format!("{gib:.1} GiB free in {shown}: games cannot write; free some space"))

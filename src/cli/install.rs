@@ -81,7 +81,8 @@ fn bar(data: &str) -> String {
     let progress: Value = serde_json::from_str(data).unwrap_or(Value::Null);
     let (done, total) = (progress["done"].as_u64().unwrap_or(0), progress["total"].as_u64().unwrap_or(0));
     let phase = progress["phase"].as_str().unwrap_or_default();
-    let part = |of: u64| (u128::from(done.min(total)) * u128::from(of)).checked_div(u128::from(total)).unwrap_or(0) as u64;
+    let part =
+        |of: u64| (u128::from(done.min(total)) * u128::from(of)).checked_div(u128::from(total)).unwrap_or(0) as u64;
     let filled = part(BAR) as usize;
     format!("[{}{}] {:>3}%  {phase}", "#".repeat(filled), "-".repeat(BAR as usize - filled), part(100))
 }
@@ -92,7 +93,10 @@ mod tests {
 
     #[test]
     fn a_bar_is_drawn_for_any_progress() {
-        assert_eq!(bar("{\"done\":1,\"total\":2,\"phase\":\"x\"}"), format!("[{}{}]  50%  x", "#".repeat(15), "-".repeat(15)));
+        assert_eq!(
+            bar("{\"done\":1,\"total\":2,\"phase\":\"x\"}"),
+            format!("[{}{}]  50%  x", "#".repeat(15), "-".repeat(15))
+        );
         assert!(bar("{\"done\":18446744073709551615,\"total\":1}").contains("100%"));
         assert!(bar("nonsense").contains("  0%"));
     }

@@ -35,7 +35,7 @@ struct Words {
     config: Option<PathBuf>,
 
     /// Recovery: make or restore this admin (default `admin`) with a new random password, and print both.
-    #[arg(long, value_name = "USERNAME", num_args = 0..=1, default_missing_value = "admin", conflicts_with = "command")]
+    #[arg(long, value_name = "USERNAME", num_args = 0..=1, default_missing_value = "admin")]
     reset_admin: Option<String>,
 
     #[command(subcommand)]
@@ -110,7 +110,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         let _ = Words::command().print_help();
         return ExitCode::SUCCESS;
     }
-    let words = match Words::try_parse_from(words) {
+    let words = match parse(words) {
         Ok(words) => words,
         Err(error) => {
             let _ = error.print();
@@ -124,6 +124,16 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
+}
+
+fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<Words, clap::Error> {
+    let words = Words::try_parse_from(words)?;
+    // clap knows no conflict between a flag and a command.
+    if words.reset_admin.is_some() && words.command.is_some() {
+        let text = "--reset-admin stands alone, without a command";
+        return Err(Words::command().error(clap::error::ErrorKind::ArgumentConflict, text));
+    }
+    Ok(words)
 }
 
 fn run(words: Words) -> Result<()> {
@@ -178,7 +188,7 @@ mod tests {
 
     #[test]
     fn reset_admin_takes_a_name_or_none() {
-        let parse = |words: &[&str]| Words::try_parse_from([&["left4me"], words].concat());
+        let parse = |words: &[&str]| super::parse([&["left4me"], words].concat());
         assert_eq!(parse(&["--reset-admin"]).unwrap().reset_admin.as_deref(), Some("admin"));
         assert_eq!(parse(&["--reset-admin", "--config", "/c"]).unwrap().reset_admin.as_deref(), Some("admin"));
         assert_eq!(parse(&["--reset-admin", "zoe"]).unwrap().reset_admin.as_deref(), Some("zoe"));

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::domain::Domain;
 use crate::domain::ports::{ClaimView, NewReservation};
 use crate::host::ports::{Ours, snapshot};
-use crate::model::port::{Listeners, PORT_MIN};
+use crate::model::port::{Holder, Listeners, PORT_MIN};
 use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 
@@ -90,7 +90,7 @@ pub async fn run(config: &Config, command: Command, as_json: bool) -> Result<()>
 
 async fn ask(client: &Client, command: &Command) -> Result<Value> {
     Ok(match command {
-        Command::List => json!({"items": client.list("/ports").await?}),
+        Command::List => json!({"items": client.list("/ports").await?, "next": null}),
         Command::Check => client.get("/ports/check").await?,
         Command::Inspect { target } => client.get(&format!("/ports/{}", port_of(client, target).await?)).await?,
         Command::Cleanup { filter, dry_run } => {
@@ -136,8 +136,9 @@ fn work(domain: &Domain, command: &Command) -> Result<Value> {
         Command::List => claims(&domain.list_claims(&actor)?),
         Command::Check => {
             let report = domain.check_ports(&actor, &listeners(domain)?)?;
-            let unclaimed = report.unclaimed.iter().map(|(id, name, port)| json!({"id": id, "name": name, "port": port}));
-            let foreign = report.foreign.iter().map(|(port, held_by)| json!({"port": port, "held_by": held_by}));
+            let unclaimed =
+                report.unclaimed.iter().map(|(id, name, port)| json!({"server_id": id, "name": name, "port": port}));
+            let foreign = report.foreign.iter().map(|(port, held_by)| json!({"port": port, "listener": held_by}));
             json!({
                 "stale": report.stale.iter().map(claim).collect::<Vec<_>>(),
                 "unclaimed": unclaimed.collect::<Vec<_>>(),
@@ -173,17 +174,24 @@ fn listeners(domain: &Domain) -> Result<Listeners> {
 }
 
 fn claims(found: &[ClaimView]) -> Value {
-    json!({"items": found.iter().map(claim).collect::<Vec<_>>()})
+    json!({"items": found.iter().map(claim).collect::<Vec<_>>(), "next": null})
 }
 
 /// A claim as the daemon writes it (contract §1).
 fn claim(found: &ClaimView) -> Value {
+    let (server, reservation) = match found.claim.holder {
+        Holder::Server(id) => (Some(id), None),
+        Holder::Reservation(id) => (None, Some(id)),
+    };
     json!({
         "port": found.port,
         "purpose": found.claim.purpose.word(),
         "kind": found.claim.kind.word(),
         "status": found.status.word(),
+        "server_id": server,
+        "reservation_id": reservation,
         "holder": found.holder_name,
+        "user_id": found.user_id,
         "username": found.username,
         "claimed_at": found.claim.claimed_at.to_string(),
         "expires_at": found.expires_at.map(|time| time.to_string()),
@@ -199,8 +207,11 @@ fn print_claims(answer: &Value) {
     let one = [answer.clone()];
     let items = answer["items"].as_array().map_or(&one[..], Vec::as_slice);
     let keys = ["port", "purpose", "status", "kind", "holder", "username"];
-    let rows: Vec<Vec<String>> =
-        items.iter().filter(|item| item.is_object()).map(|item| keys.iter().map(|key| table::cell(&item[*key])).collect()).collect();
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .filter(|item| item.is_object())
+        .map(|item| keys.iter().map(|key| table::cell(&item[*key])).collect())
+        .collect();
     if rows.is_empty() {
         println!("none");
     } else {
@@ -219,7 +230,9 @@ fn print_facts(answer: &Value) {
                 }
             }
             Value::Null => println!("{key}: none"),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => println!("{key}: {}", one_line(value)),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                println!("{key}: {}", one_line(value))
+            }
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `left4me servers …`: what runs, up and down, its console.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
 
 use super::client::Client;
 use super::install;
@@ -221,11 +221,19 @@ async fn type_into(config: &Config, server: &str) -> Result<()> {
     let (id, _) = find(&Reach::Daemon(client.clone()), server).await?;
     let followed = follow(&client, id, 50);
     tokio::pin!(followed);
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let (lines_in, mut lines) = mpsc::channel(16);
+    // A thread of its own: the end of the command does not wait for a last line.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if lines_in.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
     loop {
         tokio::select! {
             ended = &mut followed => return ended,
-            line = lines.next_line() => match line? {
+            line = lines.recv() => match line {
                 Some(line) => {
                     client.post(&format!("/servers/{id}/console"), &json!({"line": line})).await?;
                 }

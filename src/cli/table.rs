@@ -12,7 +12,8 @@ pub fn print(head: &[&str], rows: &[Vec<String>]) {
         cells.chain(head.get(column).map(|cell| cell.len())).max().unwrap_or(0)
     };
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().enumerate().map(|(n, cell)| format!("{cell:<1$}", width(n))).collect();
+        let padded: Vec<String> =
+            cells.iter().enumerate().map(|(n, cell)| format!("{cell:<width$}", width = width(n))).collect();
         println!("{}", padded.join("  ").trim_end());
     };
     line(head.to_vec());

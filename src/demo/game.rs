@@ -309,8 +309,8 @@ impl Game {
     }
 
     fn exec(&mut self, name: &str, depth: u8) {
-        let name =
-            if name.ends_with(".cfg") || name.ends_with(".rc") { name.to_owned() } else { format!("{name}.cfg") };
+        let complete = matches!(Path::new(name).extension().and_then(OsStr::to_str), Some("cfg" | "rc"));
+        let name = if complete { name.to_owned() } else { format!("{name}.cfg") };
         if depth > EXEC_DEPTH || name.contains("..") || name.starts_with('/') {
             let text = format!("exec: '{name}' refused");
             return self.say(&text);

@@ -4,28 +4,45 @@
 //! Called by web, jobs, supervise and the command line, always on a thread that may block. It holds no state of its own
 //! beyond the store, touches no process and no game file, and chooses no HTTP status.
 
+mod allocation;
 pub mod audit;
 pub mod blueprints;
 pub mod builds;
+mod claims;
 pub mod error;
 pub mod jobs;
+mod lockout;
+mod observed;
+mod overlay_path;
 pub mod overlays;
+mod passwords;
 pub mod ports;
+mod queue;
+mod retention;
+mod revisions;
 pub mod second_factor;
+mod secrets;
+mod server_change;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod users;
+mod work;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use error::{Refusal, Result};
 
 use crate::live::Hub;
+use crate::model::FieldError;
+use crate::model::id::UserId;
 use crate::model::port::PortRange;
-use crate::store::Store;
+use crate::model::time::Timestamp;
+use crate::model::user::Actor;
+use crate::store::{Key, Snapshot, Span, Store, Tx};
+use ports::PortCounts;
 
 /// What the configuration says about the rules; settings of admins at run time win over it.
 #[derive(Debug, Clone)]
@@ -55,6 +72,8 @@ pub struct Domain {
 struct Inner {
     store: Store,
     rules: Rules,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    port_counts: Mutex<PortCounts>,
 }
 
 /// Which part of a list is wanted.
@@ -90,7 +109,12 @@ pub struct Items<T> {
 impl Domain {
     /// The operations on `store` under `rules`.
     pub fn new(store: Store, rules: Rules) -> Self {
-        Self { inner: Arc::new(Inner { store, rules }) }
+        Self::with_clock(store, rules, Timestamp::now)
+    }
+
+    /// The same with a clock of the caller's choice: expiries and retention can be tested without waiting.
+    pub fn with_clock(store: Store, rules: Rules, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { inner: Arc::new(Inner { store, rules, clock: Box::new(clock), port_counts: Mutex::default() }) }
     }
 
     /// The rules of the configuration.
@@ -108,12 +132,70 @@ impl Domain {
         self.inner.store.hub()
     }
 
-    /// Whether the store can be read and written.
+    /// Whether the store can be read and the newest write reached the disk.
     pub fn health(&self) -> Result<()> {
-        pending()
+        Ok(self.inner.store.health()?)
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+
+    fn read(&self) -> Result<Snapshot> {
+        Ok(self.inner.store.read()?)
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+        self.inner.store.write(work)
     }
 }
 
-fn pending<T>() -> Result<T> {
-    Err(Refusal::Conflict("not there yet".into()))
+impl Page {
+    fn size(&self) -> usize {
+        match self.limit {
+            0 => Self::DEFAULT,
+            limit => limit.min(Self::MAX),
+        }
+    }
+
+    /// Narrows `span` to what comes after the cursor.
+    fn narrow(&self, span: Span) -> Result<Span> {
+        self.narrow_by(Vec::new(), span)
+    }
+
+    /// The same for an index whose keys begin with `first`, which the cursor leaves out.
+    fn narrow_under(&self, first: &impl Key, span: Span) -> Result<Span> {
+        self.narrow_by(first.bytes(), span)
+    }
+
+    fn narrow_by(&self, mut first: Vec<u8>, span: Span) -> Result<Span> {
+        let Some(cursor) = &self.cursor else { return Ok(span) };
+        let key = secrets::from_hex(cursor)
+            .ok_or_else(|| FieldError::new("cursor", "is not one that a list gave: begin without it"))?;
+        first.extend(key);
+        Ok(span.past(first))
+    }
+
+    /// Whether `found` items are more than the page holds, so that looking may end.
+    fn is_full(&self, found: usize) -> bool {
+        found > self.size()
+    }
+
+    /// The page of what was found, which may hold one item too many: the sign that there is more.
+    fn cut<K: Key, T>(&self, mut found: Vec<(K, T)>) -> Items<T> {
+        let more = found.len() > self.size();
+        found.truncate(self.size());
+        let next = found.last().filter(|_| more).map(|(key, _)| secrets::hex(&key.bytes()));
+        Items { items: found.into_iter().map(|(_, item)| item).collect(), next }
+    }
+}
+
+/// Refuses an actor who is no admin.
+fn require_admin(actor: &Actor) -> Result<()> {
+    if actor.admin { Ok(()) } else { Err(Refusal::Forbidden("only admins may do this".into())) }
+}
+
+/// The user who acts; the box itself is none.
+fn acting_user(actor: &Actor) -> Result<UserId> {
+    actor.user_id.ok_or_else(|| Refusal::Forbidden("the box itself owns nothing: log in as a user".into()))
 }

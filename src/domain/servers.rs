@@ -1,14 +1,29 @@
-//! Servers.
+//! Servers: making them, seeing them, and asking things of them. What changes about them is in `server_change`, what the
+//! machine reports in `observed`.
 
-use super::{Domain, Items, Page, Result};
+use std::collections::HashMap;
+
+use super::allocation::Allocator;
+use super::audit::{note, object};
+use super::blueprints::{fit_tv_port, usable};
+use super::queue::{self, Asked};
+use super::users::user_of;
+use super::{Domain, Items, Page, Refusal, Result, acting_user, claims};
+use crate::model::FieldError;
+use crate::model::blueprint::Blueprint;
+use crate::model::event::Event;
 use crate::model::id::{BlueprintId, ReservationId, ServerId};
 use crate::model::job::{Job, Operation};
+use crate::model::name::parse_name;
 use crate::model::port::{Listeners, PortWish};
-use crate::model::server::{ActualState, Server};
-use crate::model::spec::InstanceSpec;
-use crate::model::user::Actor;
+use crate::model::server::{ActualState, DesiredState, Server};
+use crate::model::time::Timestamp;
+use crate::model::user::{Actor, User};
+use crate::store::tables::{BLUEPRINTS, JOBS, JOBS_BY_SERVER, SERVER_NAMES, SERVERS, SERVERS_BY_BLUEPRINT, USERS};
+use crate::store::{Read, Snapshot, Span, Tx};
 
-use super::pending;
+/// Most servers of one batch.
+const BATCH_MAX: u32 = 100;
 
 /// A new server.
 #[derive(Debug, Clone)]
@@ -65,80 +80,221 @@ pub struct ServerView {
 }
 
 impl Domain {
-    /// See the contract.
+    /// Adds a server of the actor's, with its port.
     pub fn create_server(&self, actor: &Actor, new: NewServer, listeners: &Listeners) -> Result<Server> {
-        let _ = (actor, new, listeners);
-        pending()
+        let owner = acting_user(actor)?;
+        let name = parse_name(&new.name)?;
+        let now = self.now();
+        self.allocating(actor, listeners, |tx, ports| {
+            let owner = user_of(tx, owner)?;
+            let blueprint = usable(tx, actor, new.blueprint_id)?;
+            self.check_quota(tx, &owner, 1)?;
+            let server = insert(tx, ports, now, &owner, &name, new.port, &blueprint)?;
+            note(tx, now, actor, "server.create", &object("server", server.id, &server.name))?;
+            Ok(server)
+        })
     }
 
-    /// See the contract.
+    /// Adds several servers of the actor's with automatic ports, all or none. A reservation is used up: its ports first,
+    /// then the range; what is left of it is released.
     pub fn create_batch(&self, actor: &Actor, new: NewBatch, listeners: &Listeners) -> Result<Vec<ServerId>> {
-        let _ = (actor, new, listeners);
-        pending()
+        let owner = acting_user(actor)?;
+        if new.count == 0 || new.count > BATCH_MAX {
+            return Err(FieldError::new("count", format!("must be from 1 to {BATCH_MAX}")).into());
+        }
+        let named = |error: FieldError| FieldError::new("name_prefix", error.message);
+        let prefix = parse_name(&new.name_prefix).map_err(named)?;
+        let names = (1..=new.count)
+            .map(|number| parse_name(&format!("{prefix} {number}")).map_err(named))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let now = self.now();
+        self.allocating(actor, listeners, |tx, ports| {
+            let owner = user_of(tx, owner)?;
+            let blueprint = usable(tx, actor, new.blueprint_id)?;
+            self.check_quota(tx, &owner, new.count)?;
+            if let Some(id) = new.reservation_id {
+                let reservation = claims::reservation_of(tx, id)?;
+                if !actor.admin && reservation.user_id != actor.user_id {
+                    return Err(Refusal::NotFound("reservation"));
+                }
+                if claims::is_expired(&reservation, now) {
+                    return Err(Refusal::Conflict(format!(
+                        "the reservation \"{}\" has expired: reserve again, or leave it out",
+                        reservation.label
+                    )));
+                }
+                ports.draw_from(claims::ports_of_reservation(tx, id)?);
+            }
+            let mut ids = Vec::new();
+            for name in &names {
+                let server = insert(tx, ports, now, &owner, name, PortWish::Auto, &blueprint)?;
+                note(tx, now, actor, "server.create", &object("server", server.id, &server.name))?;
+                ids.push(server.id);
+            }
+            if let Some(id) = new.reservation_id {
+                claims::release_reservation(tx, id)?;
+            }
+            Ok(ids)
+        })
     }
 
-    /// See the contract.
+    /// The actor's servers, by name; for admins everybody's, by owner and name.
     pub fn list_servers(&self, actor: &Actor, page: &Page) -> Result<Items<ServerView>> {
-        let _ = (actor, page);
-        pending()
+        let read = self.read()?;
+        let span = match (actor.admin, actor.user_id) {
+            (true, _) => Span::all(),
+            (false, Some(user)) => Span::under(&user),
+            (false, None) => return Ok(Items { items: Vec::new(), next: None }),
+        };
+        let mut active: HashMap<ServerId, Vec<Job>> = HashMap::new();
+        for (_, job) in queue::active(&read)? {
+            if let Some(server) = job.server_id {
+                active.entry(server).or_default().push(job);
+            }
+        }
+        let mut found = Vec::new();
+        for (key, id) in read.list(&SERVER_NAMES, &page.narrow(span)?.limit(page.size() + 1))? {
+            found.push((key, view(&read, server_of(&read, id)?, active.remove(&id).unwrap_or_default())?));
+        }
+        Ok(page.cut(found))
     }
 
-    /// See the contract.
+    /// One server.
     pub fn server(&self, actor: &Actor, id: ServerId) -> Result<ServerView> {
-        let _ = (actor, id);
-        pending()
+        let read = self.read()?;
+        let server = visible(&read, actor, id)?;
+        view_now(&read, server)
     }
 
-    /// See the contract.
-    pub fn update_server(
-        &self,
-        actor: &Actor,
-        id: ServerId,
-        change: ServerChange,
-        listeners: &Listeners,
-    ) -> Result<ServerView> {
-        let _ = (actor, id, change, listeners);
-        pending()
-    }
-
-    /// See the contract.
+    /// Asks for an operation on a server and answers with its job: a new one, or the newest queued one where that is the
+    /// same (contract §2). Deleting cancels what is queued.
     pub fn request(&self, actor: &Actor, id: ServerId, operation: Operation) -> Result<Job> {
-        let _ = (actor, id, operation);
-        pending()
+        let now = self.now();
+        self.write(|tx| {
+            let mut server = visible(tx, actor, id)?;
+            match operation {
+                Operation::Install => return Err(Refusal::Invalid("install is for the box, not for a server".into())),
+                Operation::Initialize | Operation::Start | Operation::Stop | Operation::Restart if server.deleting => {
+                    return Err(Refusal::BeingDeleted);
+                }
+                Operation::Initialize
+                    if matches!(server.actual_state, ActualState::Running | ActualState::Starting) =>
+                {
+                    return Err(Refusal::Conflict(
+                        "the server is running: stop it before it is initialized, or restart it".into(),
+                    ));
+                }
+                Operation::Initialize | Operation::Start | Operation::Stop | Operation::Restart => {}
+                Operation::Delete => {
+                    if let Some(job) = queue::newest_queued(tx, Some(id), Operation::Delete)? {
+                        return Ok(job);
+                    }
+                    if server.deleting {
+                        return Err(Refusal::BeingDeleted);
+                    }
+                    queue::cancel_queued_of(tx, now, &mut server)?;
+                }
+            }
+            let asked = Asked { actor, operation, server: Some(&mut server) };
+            let (job, is_new) = queue::ask(tx, now, asked)?;
+            if is_new {
+                let action = format!("server.{}", operation.word());
+                note(tx, now, actor, &action, &object("server", id, &server.name))?;
+            }
+            Ok(job)
+        })
     }
 
-    /// See the contract.
-    pub fn spec(&self, id: ServerId) -> Result<InstanceSpec> {
-        let _ = (id,);
-        pending()
+    /// Refuses when `owner` would have more servers than one user may.
+    fn check_quota(&self, tx: &Tx, owner: &User, more: u32) -> Result<()> {
+        if owner.admin {
+            return Ok(());
+        }
+        let max = self.settings_in(tx)?.max_servers_per_user;
+        let have = tx.count(&SERVER_NAMES, &Span::under(&owner.id))?;
+        if have + more as usize > max as usize { Err(Refusal::Quota { max }) } else { Ok(()) }
     }
+}
 
-    /// See the contract.
-    pub fn observe(&self, id: ServerId, actual: ActualState, last_error: Option<String>) -> Result<()> {
-        let _ = (id, actual, last_error);
-        pending()
-    }
+/// A server by id.
+pub(super) fn server_of(read: &impl Read, id: ServerId) -> Result<Server> {
+    read.get(&SERVERS, &id)?.ok_or(Refusal::NotFound("server"))
+}
 
-    /// See the contract.
-    pub fn all_servers(&self) -> Result<Vec<Server>> {
-        pending()
+/// A server that the actor may see and operate.
+pub(super) fn visible(read: &impl Read, actor: &Actor, id: ServerId) -> Result<Server> {
+    let server = server_of(read, id)?;
+    if actor.may_touch(server.user_id) {
+        Ok(server)
+    } else {
+        Err(Refusal::Forbidden("this server belongs to another user".into()))
     }
+}
 
-    /// See the contract.
-    pub fn server_record(&self, id: ServerId) -> Result<Option<Server>> {
-        let _ = (id,);
-        pending()
-    }
+/// A server as pages show it, with its active jobs.
+pub(super) fn view_now(read: &Snapshot, server: Server) -> Result<ServerView> {
+    let active = queue::active(read)?.into_iter().map(|(_, job)| job);
+    let active = active.filter(|job| job.server_id == Some(server.id)).collect();
+    view(read, server, active)
+}
 
-    /// See the contract.
-    pub fn finish_delete(&self, id: ServerId) -> Result<()> {
-        let _ = (id,);
-        pending()
-    }
+fn view(read: &Snapshot, server: Server, active: Vec<Job>) -> Result<ServerView> {
+    let owner = read.get(&USERS, &server.user_id)?.map(|user| user.username).unwrap_or_default();
+    let blueprint_name = read.get(&BLUEPRINTS, &server.blueprint_id)?.map(|found| found.name).unwrap_or_default();
+    let newest = read.keys(&JOBS_BY_SERVER, &Span::under(&server.id).backwards().limit(1))?.pop();
+    let last_job = match newest {
+        Some((_, job)) => read.get(&JOBS, &job)?,
+        None => None,
+    };
+    Ok(ServerView {
+        display_state: server.display_state(&active),
+        drift: server.drift(&active),
+        server,
+        owner,
+        blueprint_name,
+        active,
+        last_job,
+    })
+}
 
-    /// See the contract.
-    pub fn game_ended(&self, id: ServerId) -> Result<()> {
-        let _ = (id,);
-        pending()
+/// Refuses a name that another server of the owner has.
+pub(super) fn claim_name(tx: &Tx, server: &Server, name: &str) -> Result<()> {
+    if tx.has(&SERVER_NAMES, &(server.user_id, name.to_owned()))? { Err(Refusal::NameTaken) } else { Ok(()) }
+}
+
+fn insert(
+    tx: &mut Tx,
+    ports: &mut Allocator<'_>,
+    now: Timestamp,
+    owner: &User,
+    name: &str,
+    wish: PortWish,
+    blueprint: &Blueprint,
+) -> Result<Server> {
+    let key = (owner.id, name.to_owned());
+    if tx.has(&SERVER_NAMES, &key)? {
+        return Err(Refusal::NameTaken);
     }
+    let id = ServerId(tx.next_number("server")?);
+    let port = ports.game(tx, id, wish)?;
+    let server = Server {
+        id,
+        user_id: owner.id,
+        name: name.to_owned(),
+        port,
+        tv_port: None,
+        blueprint_id: blueprint.id,
+        desired_state: DesiredState::Stopped,
+        actual_state: ActualState::Unknown,
+        last_error: None,
+        deleting: false,
+        created_at: now,
+        updated_at: now,
+        started_at: None,
+    };
+    tx.put(&SERVERS, &id, &server)?;
+    tx.put(&SERVER_NAMES, &key, &id)?;
+    tx.put(&SERVERS_BY_BLUEPRINT, &(blueprint.id, id), &())?;
+    tx.note(Event::Server(id));
+    fit_tv_port(tx, ports, now, server, blueprint)
 }

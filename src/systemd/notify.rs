@@ -29,10 +29,9 @@ pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// Within what time the service must say that it works ([`watchdog`]), twice as often to be safe; `None`: no watchdog
-/// waits for us.
+/// How often the service must say that it works ([`watchdog`]): half of what the unit allows. `None`: no watchdog waits.
 pub fn watchdog_period() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
 /// The service works. Call it only after looking.

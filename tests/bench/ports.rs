@@ -69,5 +69,7 @@ fn main() {
     }
     let (limit, rate, ratio) = (median(limits), median(rates), median(ratios));
     println!("| work | left4me | limit | ratio | goal |\n|---|---|---|---|---|");
-    println!("| server creations/s, {CLIENTS} clients | {rate:.0} | {limit:.0} bare durable commits/s | {ratio:.2} | ≥ 0.8 |");
+    println!(
+        "| server creations/s, {CLIENTS} clients | {rate:.0} | {limit:.0} bare durable commits/s | {ratio:.2} | ≥ 0.8 |"
+    );
 }

@@ -3,9 +3,14 @@
 use std::fs;
 use std::process::Command;
 
-use left4me::model::id::{HostId, ServerId};
+use left4me::host::launch::Limits;
+use left4me::host::layers::{self, SteamCmd};
+use left4me::host::paths::Run;
+use left4me::host::shim::client::StartError;
+use left4me::host::{console, steam};
+use left4me::model::id::{HostId, JobId, LayerId, ServerId};
 
-use crate::support::{Place, tests};
+use crate::support::{Place, await_exit, tests};
 
 tests! {
     fn the_first_listed_overlay_wins_and_a_write_lands_in_the_upper_only() {
@@ -46,6 +51,48 @@ tests! {
         let overlays = (1..=120).map(|id| place.overlay(id, &[(&format!("f{id}"), &format!("{id}\n"))])).collect();
         let (_, console) = place.run(&place.launch_of(&place.spec(5, overlays))).await;
         assert_eq!(console, "1\n60\n120\n120\n");
+    }
+
+    fn an_install_writes_its_new_layer_only_and_sees_the_stack_below_it() {
+        let place = Place::with_game("exit 0");
+        place.program(1, "left4dead2/old", b"old\n");
+        let program = place.paths.data_dir.join("elsewhere/steamcmd.sh");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, "#!/bin/sh\ncat /game/left4dead2/old; echo new > /game/left4dead2/new; echo kept > ~/login; touch \"$0\" 2>/dev/null || echo readonly; echo \"$LC_ALL $*\"\n").unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        layers::begin(&place.paths, LayerId(2)).unwrap();
+        let words = steam::arguments(steam::Strategy::FIRST, 1, None);
+        let launch = layers::steamcmd_launch(
+            &place.paths, JobId(7), LayerId(2), &[LayerId(1)], &SteamCmd::At(&program), words, &Limits::default(),
+        );
+        let mut client = match place.try_start(&launch).await {
+            Ok(client) => Some(client),
+            Err(StartError::Failed(text)) if text.starts_with("the program ended at once") => None,
+            Err(error) => panic!("{error}"),
+        };
+        if let Some(client) = &mut client {
+            await_exit(client).await;
+        }
+        let run = Run::Install(JobId(7));
+        let console = String::from_utf8(console::read(&place.paths, run, 0, 9999).unwrap().bytes).unwrap();
+        assert_eq!(
+            console,
+            "old\nreadonly\nC +@sSteamCmdForcePlatformType linux +@ShutdownOnFailedCommand 1 +@NoPromptForPassword 1 \
+             +force_install_dir /game +login anonymous +app_update 222860 validate +quit\n"
+        );
+        assert!(!place.paths.layer(LayerId(2)).exists(), "nothing is seen before it is published");
+        layers::publish(&place.paths, LayerId(2)).unwrap();
+        assert_eq!(fs::read_to_string(place.paths.layer(LayerId(2)).join("left4dead2/new")).unwrap(), "new\n");
+        assert!(!place.paths.layer(LayerId(2)).join("left4dead2/old").exists());
+        assert!(!place.paths.layer(LayerId(1)).join("left4dead2/new").exists());
+        assert_eq!(fs::read_to_string(place.paths.steam().join("login")).unwrap(), "kept\n");
+
+        // What was an upper is a layer like any other.
+        let mut spec = place.spec(5, vec![]);
+        spec.game = vec![LayerId(2), LayerId(1)];
+        place.program(1, "srcds_linux", b"#!/bin/sh\ncat left4dead2/old left4dead2/new\n");
+        assert_eq!(place.run(&place.launch_of(&spec)).await.1, "old\nnew\n");
+        left4me::host::instance::remove_run(&place.paths, run).unwrap();
     }
 
     fn a_32_bit_program_runs_under_the_filter_and_reads_inode_numbers_that_fit() {

@@ -77,7 +77,7 @@ pub fn left4me() -> PathBuf {
 
 /// A data folder. Dropping it ends what runs there and fails the test if anything is left.
 pub struct Place {
-    _base: tempfile::TempDir,
+    base: tempfile::TempDir,
     pub paths: Paths,
     pub starter: ShimStarter,
 }
@@ -88,7 +88,7 @@ impl Place {
         let base = tempfile::Builder::new().prefix("left4me-host-").tempdir().unwrap();
         let paths = Paths::new(base.path().join("data"), base.path().join("data/overlays"));
         paths.create().unwrap();
-        let place = Self { _base: base, paths, starter: ShimStarter::Exec { program: left4me() } };
+        let place = Self { base, paths, starter: ShimStarter::Exec { program: left4me() } };
         place.program(1, "srcds_linux", format!("#!/bin/sh\n{script}\n").as_bytes());
         place
     }
@@ -204,6 +204,9 @@ impl Drop for Place {
             let mounts = fs::read_to_string("/proc/mounts").unwrap();
             assert!(!mounts.contains(self.paths.data_dir.to_str().unwrap()), "a mount is left:\n{mounts}");
         }
+        // Not left to the folder's own end: overlayfs leaves a folder without permissions, which it could not open.
+        let removed = left4me::sys::fs::remove_tree(self.base.path());
+        assert!(removed.is_ok() || std::thread::panicking(), "a folder is left: {removed:?}");
     }
 }
 

@@ -57,7 +57,8 @@ fn deb_and_rpm_hold_the_same_files() {
     run(|| {
         let listed = tool("rpm")?.arg("-qlp").arg(package("now", "rpm")?).output().expect("rpm runs");
         assert!(listed.status.success(), "{}", text(&listed));
-        let rpm: BTreeSet<String> = String::from_utf8(listed.stdout).expect("UTF-8").lines().map(str::to_owned).collect();
+        let rpm: BTreeSet<String> =
+            String::from_utf8(listed.stdout).expect("UTF-8").lines().map(str::to_owned).collect();
         let folder = tempfile::tempdir().expect("a folder");
         unpack_deb(&package("now", "deb")?, folder.path())?;
         let mut deb = BTreeSet::new();

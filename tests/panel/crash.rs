@@ -34,9 +34,7 @@ fn crash_at(panel: &mut Panel, operation: Operation, step: &str, path: &str) -> 
 fn a_daemon_killed_at_any_step_of_a_server_operation_leaves_what_a_run_without_the_crash_would() {
     let mut panel = Panel::start();
     let blueprint = panel.with_game();
-    for operation in
-        [Operation::Initialize, Operation::Start, Operation::Stop, Operation::Restart, Operation::Delete]
-    {
+    for operation in [Operation::Initialize, Operation::Start, Operation::Stop, Operation::Restart, Operation::Delete] {
         for step in steps(operation) {
             let at = format!("{}/{step}", operation.word());
             let server = panel.server(&at, blueprint);
@@ -46,7 +44,11 @@ fn a_daemon_killed_at_any_step_of_a_server_operation_leaves_what_a_run_without_t
             }
             let path = match operation {
                 Operation::Delete => format!("/servers/{server}"),
-                Operation::Install | Operation::Initialize | Operation::Start | Operation::Stop | Operation::Restart => {
+                Operation::Install
+                | Operation::Initialize
+                | Operation::Start
+                | Operation::Stop
+                | Operation::Restart => {
                     format!("/servers/{server}/{}", operation.word())
                 }
             };
@@ -69,7 +71,11 @@ fn a_daemon_killed_at_any_step_of_a_server_operation_leaves_what_a_run_without_t
                     assert!(!panel.data("instances").join(server.to_string()).exists(), "{at}");
                     assert!(!panel.data("runtime").join(server.to_string()).exists(), "{at}");
                 }
-                Operation::Install | Operation::Initialize | Operation::Start | Operation::Stop | Operation::Restart => {
+                Operation::Install
+                | Operation::Initialize
+                | Operation::Start
+                | Operation::Stop
+                | Operation::Restart => {
                     let state = panel.get(&format!("/servers/{server}"));
                     let expected = if runs == 1 { "running" } else { "stopped" };
                     assert_eq!(state["actual_state"], json!(expected), "{at}: {state}");

@@ -88,9 +88,8 @@ fn a_game_that_crashes_is_started_again_and_one_that_is_stopped_is_not() {
     panel.must(&format!("/servers/{server}/start"));
     let first = panel.game(server);
     panel.admin("POST", &format!("/servers/{server}/console"), &json!({"line": "_simulate crash"})).expect(202);
-    let second = eventually("another process of the game", || {
-        panel.find_game(server).filter(|game| game.pid != first.pid)
-    });
+    let second =
+        eventually("another process of the game", || panel.find_game(server).filter(|game| game.pid != first.pid));
     eventually("running again", || {
         (panel.get(&format!("/servers/{server}"))["actual_state"] == "running").then_some(())
     });

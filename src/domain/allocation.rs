@@ -1,0 +1,229 @@
+//! Giving out ports, inside the transaction that writes what they are for.
+//!
+//! Automatic: the lowest port of the range that no claim holds and no foreign process listens on. Wished: that port or a
+//! refusal that says who has it. The snapshot of listeners was taken before the transaction; the store has one writer, so
+//! two requests for one port cannot both get it, and nothing is tried twice.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::{Domain, Refusal, Result, claims};
+use crate::model::FieldError;
+use crate::model::id::{ReservationId, ServerId};
+use crate::model::port::{ClaimKind, Holder, Listeners, PORT_MIN, PortClaim, PortRange, PortWish, Purpose};
+use crate::model::time::Timestamp;
+use crate::model::user::Actor;
+use crate::store::tables::{CLAIMS, RESERVATIONS, SERVERS};
+use crate::store::{Read, Tx};
+
+/// How many free ports outside the range a refusal names.
+const NEAR: usize = 3;
+
+/// Gives out ports in one transaction.
+pub(super) struct Allocator<'a> {
+    actor: &'a Actor,
+    listeners: &'a Listeners,
+    range: PortRange,
+    now: Timestamp,
+    /// Ports of the reservation that is being used up, lowest first.
+    pool: VecDeque<u16>,
+    given: u64,
+    foreign: u64,
+}
+
+impl Domain {
+    /// Runs `work` in a write transaction that may give out ports, and keeps count for the metrics.
+    pub(super) fn allocating<T>(
+        &self,
+        actor: &Actor,
+        listeners: &Listeners,
+        work: impl FnOnce(&mut Tx, &mut Allocator<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let begun = Instant::now();
+        let (range, now) = (self.rules().port_range, self.now());
+        let mut ports = Allocator { actor, listeners, range, now, pool: VecDeque::new(), given: 0, foreign: 0 };
+        let result = self.write(|tx| work(tx, &mut ports));
+        let mut counts = self.inner.port_counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.foreign += ports.foreign;
+        match &result {
+            Ok(_) if ports.given > 0 => {
+                counts.allocations += ports.given;
+                counts.seconds += begun.elapsed().as_secs_f64();
+            }
+            Err(Refusal::PortTaken { .. }) => counts.conflicts += 1,
+            Err(Refusal::PortsExhausted(_)) => counts.exhaustions += 1,
+            Ok(_) | Err(_) => {}
+        }
+        result
+    }
+}
+
+impl Allocator<'_> {
+    /// Takes from the ports of a reservation before the range.
+    pub(super) fn draw_from(&mut self, ports: Vec<u16>) {
+        self.pool = ports.into();
+    }
+
+    /// The game port of a server.
+    pub(super) fn game(&mut self, tx: &mut Tx, server: ServerId, wish: PortWish) -> Result<u16> {
+        match wish {
+            PortWish::Auto => self.automatic(tx, Holder::Server(server), Purpose::Game),
+            PortWish::Exactly(port) => {
+                self.exactly(tx, server, port)?;
+                Ok(port)
+            }
+        }
+    }
+
+    /// The SourceTV port of a server. One that it is about to leave is kept.
+    pub(super) fn tv(&mut self, tx: &mut Tx, server: ServerId) -> Result<u16> {
+        for port in claims::ports_of_server(tx, server)? {
+            if let Some(claim) = tx.get(&CLAIMS, &port)?.filter(|claim| claim.retiring && claim.purpose == Purpose::Tv)
+            {
+                claims::put(tx, port, &PortClaim { retiring: false, ..claim })?;
+                return Ok(port);
+            }
+        }
+        self.automatic(tx, Holder::Server(server), Purpose::Tv)
+    }
+
+    /// `count` ports for a reservation.
+    pub(super) fn reserve(&mut self, tx: &mut Tx, reservation: ReservationId, count: u32) -> Result<Vec<u16>> {
+        (0..count).map(|_| self.automatic(tx, Holder::Reservation(reservation), Purpose::Reserved)).collect()
+    }
+
+    fn automatic(&mut self, tx: &mut Tx, holder: Holder, purpose: Purpose) -> Result<u16> {
+        while let Some(port) = self.pool.pop_front() {
+            if self.listeners.on(port).is_some() {
+                self.foreign += 1;
+                continue;
+            }
+            return self.claim(tx, port, holder, purpose, ClaimKind::Auto);
+        }
+        for port in self.range.ports() {
+            if let Some(claim) = tx.get(&CLAIMS, &port)? {
+                if !claims::is_lapsed_reservation(tx, &claim, self.now)? {
+                    continue;
+                }
+            }
+            if self.listeners.on(port).is_some() {
+                self.foreign += 1;
+                continue;
+            }
+            return self.claim(tx, port, holder, purpose, ClaimKind::Auto);
+        }
+        Err(Refusal::PortsExhausted(self.exhausted(tx)?))
+    }
+
+    fn exactly(&mut self, tx: &mut Tx, server: ServerId, port: u16) -> Result<()> {
+        if port < PORT_MIN {
+            return Err(FieldError::new("port", "must be a number from 1024 to 65535, or auto").into());
+        }
+        if let Some(claim) = tx.get(&CLAIMS, &port)? {
+            let own_and_leaving = claim.retiring && claim.holder == Holder::Server(server);
+            if !own_and_leaving && !claims::is_lapsed_reservation(tx, &claim, self.now)? {
+                return Err(Refusal::PortTaken { port, holder: self.holder_for_asker(tx, &claim)? });
+            }
+        }
+        if let Some(listener) = self.listeners.on(port) {
+            self.foreign += 1;
+            return Err(Refusal::PortTaken { port, holder: Some(listener.to_string()) });
+        }
+        self.claim(tx, port, Holder::Server(server), Purpose::Game, ClaimKind::Manual)?;
+        Ok(())
+    }
+
+    fn claim(&mut self, tx: &mut Tx, port: u16, holder: Holder, purpose: Purpose, kind: ClaimKind) -> Result<u16> {
+        let claim = PortClaim { purpose, holder, kind, claimed_at: self.now, retiring: false };
+        claims::put(tx, port, &claim)?;
+        self.given += 1;
+        Ok(port)
+    }
+
+    /// Who holds a claim, where the asker may know.
+    fn holder_for_asker(&self, read: &impl Read, claim: &PortClaim) -> Result<Option<String>> {
+        let (owner, text) = match claim.holder {
+            Holder::Server(id) => match read.get(&SERVERS, &id)? {
+                Some(server) => (Some(server.user_id), format!("server {id} \"{}\"", server.name)),
+                None => (None, format!("server {id}, which is gone")),
+            },
+            Holder::Reservation(id) => match read.get(&RESERVATIONS, &id)? {
+                Some(reservation) => (reservation.user_id, format!("reservation \"{}\"", reservation.label)),
+                None => (None, format!("reservation {id}, which is gone")),
+            },
+        };
+        let may_know = self.actor.admin || owner.is_some_and(|owner| self.actor.may_touch(owner));
+        Ok(may_know.then_some(text))
+    }
+
+    /// The refusal of contract §4: the range, who holds what, which claims are stale, what is free near it, and what to do.
+    fn exhausted(&self, tx: &Tx) -> Result<String> {
+        let mut held: Vec<(u16, u16, String)> = Vec::new();
+        let mut stale = Vec::new();
+        for port in self.range.ports() {
+            let text = match (tx.get(&CLAIMS, &port)?, self.listeners.on(port)) {
+                (Some(claim), foreign) => {
+                    let status = claims::status(tx, &claim, self.now)?;
+                    if status == crate::model::port::ClaimStatus::Stale {
+                        stale.push(port);
+                    }
+                    match (claims::is_lapsed_reservation(tx, &claim, self.now)?, foreign) {
+                        (true, Some(listener)) => listener.to_string(),
+                        (true | false, _) => {
+                            self.holder_for_asker(tx, &claim)?.unwrap_or_else(|| "somebody else".into())
+                        }
+                    }
+                }
+                (None, Some(listener)) => listener.to_string(),
+                (None, None) => continue,
+            };
+            match held.last_mut() {
+                Some((_, last, same)) if *same == text && *last + 1 == port => *last = port,
+                Some(_) | None => held.push((port, port, text)),
+            }
+        }
+        let held: Vec<String> = held
+            .into_iter()
+            .map(|(first, last, text)| {
+                if text.starts_with(&format!("{first}/")) {
+                    text
+                } else if first == last {
+                    format!("{first} {text}")
+                } else {
+                    format!("{first}-{last} {text}")
+                }
+            })
+            .collect();
+        Ok(format!(
+            "no free port in {}. Held: {}. Stale: {}. Free near the range: {}. \
+             Widen port_range in the configuration, run `left4me ports cleanup`, or ask for a port by hand.",
+            self.range,
+            held.join("; "),
+            in_words(&stale),
+            in_words(&self.free_near(tx)?),
+        ))
+    }
+
+    /// The next free ports above the range, then below it.
+    fn free_near(&self, tx: &Tx) -> Result<Vec<u16>> {
+        let above = self.range.last.checked_add(1).into_iter().flat_map(|first| first..=u16::MAX);
+        let below = (PORT_MIN..self.range.first).rev();
+        let mut free = Vec::new();
+        for port in above.chain(below) {
+            if free.len() == NEAR {
+                break;
+            }
+            if !tx.has(&CLAIMS, &port)? && self.listeners.on(port).is_none() {
+                free.push(port);
+            }
+        }
+        Ok(free)
+    }
+}
+
+fn in_words(ports: &[u16]) -> String {
+    if ports.is_empty() {
+        return "none".into();
+    }
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,126 @@
+//! Login defence: 20 failures in 15 minutes per address and per username; it lives in the store, so a restart does not
+//! forget.
+//!
+//! An attempt is counted *before* its password is looked at, in one transaction with the check, so that attempts which
+//! race cannot get past the limit; one that turns out right is taken out again.
+
+use std::net::IpAddr;
+
+use super::{Domain, Refusal, Result};
+use crate::model::name::{parse_username, username_key};
+use crate::model::time::Timestamp;
+use crate::store::tables::{ATTEMPTS, Attempts};
+use crate::store::{Read, Span, Tx};
+
+/// Failures that are let through.
+pub(super) const MAX_FAILURES: usize = 20;
+/// How long a failure counts, seconds.
+pub(super) const WINDOW_SECONDS: i64 = 15 * 60;
+
+/// An attempt that was counted.
+pub(super) struct Counted {
+    keys: Vec<String>,
+    number: u64,
+}
+
+/// The network that an attempt comes from. One subscriber holds a whole IPv6 /64.
+fn address_key(address: &str) -> String {
+    let network = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => v4.to_string(),
+        Ok(IpAddr::V6(v6)) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.to_string(),
+            None => {
+                let [a, b, c, d, ..] = v6.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+        },
+        Err(_) => address.chars().take(64).collect(),
+    };
+    format!("address {network}")
+}
+
+fn name_key(username: &str) -> String {
+    // Whatever cannot be a username shares one bucket: it cannot be right anyway.
+    format!("name {}", parse_username(username).map_or_else(|_| "\0".into(), |name| username_key(&name)))
+}
+
+fn drop_old(attempts: &mut Attempts, now: Timestamp) {
+    attempts.tries.retain(|(at, _)| now.seconds_since(*at) < WINDOW_SECONDS);
+}
+
+impl Domain {
+    /// Counts an attempt, or refuses it.
+    pub(super) fn count_attempt(&self, address: Option<&str>, username: &str) -> Result<Counted> {
+        let now = self.now();
+        let keys: Vec<String> = address.map(address_key).into_iter().chain([name_key(username)]).collect();
+        self.write(|tx| {
+            let mut buckets = Vec::new();
+            for key in &keys {
+                let mut attempts = tx.get(&ATTEMPTS, key)?.unwrap_or_default();
+                drop_old(&mut attempts, now);
+                if attempts.tries.len() >= MAX_FAILURES {
+                    let oldest = attempts.tries[attempts.tries.len() - MAX_FAILURES].0;
+                    let passed = now.seconds_since(oldest).max(0);
+                    return Err(Refusal::TooMany { retry_after: (WINDOW_SECONDS - passed).max(1) as u64 });
+                }
+                buckets.push(attempts);
+            }
+            let number = tx.next_number("attempt")?;
+            for (key, mut attempts) in keys.iter().zip(buckets) {
+                attempts.tries.push((now, number));
+                tx.put(&ATTEMPTS, key, &attempts)?;
+            }
+            Ok(Counted { keys: keys.clone(), number })
+        })
+    }
+}
+
+/// The attempt was right: it is no failure.
+pub(super) fn forgive(tx: &mut Tx, attempt: &Counted) -> Result<()> {
+    for key in &attempt.keys {
+        let Some(mut attempts) = tx.get(&ATTEMPTS, key)? else { continue };
+        attempts.tries.retain(|(_, number)| *number != attempt.number);
+        if attempts.tries.is_empty() {
+            tx.remove(&ATTEMPTS, key)?;
+        } else {
+            tx.put(&ATTEMPTS, key, &attempts)?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets every failure of everybody.
+pub(super) fn forgive_all(tx: &mut Tx) -> Result<()> {
+    for key in tx.keys(&ATTEMPTS, &Span::all())? {
+        tx.remove(&ATTEMPTS, &key)?;
+    }
+    Ok(())
+}
+
+/// Removes what no longer counts.
+pub(super) fn sweep(tx: &mut Tx, now: Timestamp) -> Result<()> {
+    for (key, mut attempts) in tx.list(&ATTEMPTS, &Span::all())? {
+        drop_old(&mut attempts, now);
+        if attempts.tries.is_empty() {
+            tx.remove(&ATTEMPTS, &key)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_a_bucket_and_mapped_ones_are_ipv4() {
+        assert_eq!(address_key("2001:db8:1:2::1"), address_key("2001:db8:1:2:ffff::9"));
+        assert_ne!(address_key("2001:db8:1:2::1"), address_key("2001:db8:1:3::1"));
+        assert_eq!(address_key("::ffff:192.0.2.1"), address_key("192.0.2.1"));
+    }
+
+    #[test]
+    fn usernames_share_a_bucket_whatever_their_case() {
+        assert_eq!(name_key(" Bob "), name_key("bob"));
+    }
+}

@@ -1,0 +1,127 @@
+//! What the machine's side tells and asks about a server. Called by supervise and jobs, for the box itself.
+
+use super::audit::{note, object};
+use super::blueprints::blueprint_of;
+use super::overlays::overlay_of;
+use super::servers::server_of;
+use super::{Domain, Refusal, Result, claims};
+use crate::model::blueprint::split_arguments;
+use crate::model::event::Event;
+use crate::model::id::ServerId;
+use crate::model::overlay::OverlaySource;
+use crate::model::server::{ActualState, Server};
+use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay, hostname_line};
+use crate::model::user::Actor;
+use crate::store::tables::{SERVER_NAMES, SERVERS, SERVERS_BY_BLUEPRINT};
+use crate::store::{Read, Span};
+
+impl Domain {
+    /// What an instance is made of now: latest blueprint, active build, claimed ports.
+    pub fn spec(&self, id: ServerId) -> Result<InstanceSpec> {
+        let read = self.read()?;
+        let server = server_of(&read, id)?;
+        let blueprint = blueprint_of(&read, server.blueprint_id)?;
+        let build = self.active_build_in(&read)?.ok_or_else(|| {
+            Refusal::Conflict("no game files are installed: run the install job first (`left4me install`)".into())
+        })?;
+        let mut overlays = Vec::new();
+        for overlay_id in &blueprint.overlay_ids {
+            let overlay = overlay_of(&read, *overlay_id)?;
+            overlays.push(match overlay.source {
+                OverlaySource::Path(path) => SpecOverlay { id: overlay.id, path: Some(path), revision: None },
+                OverlaySource::Managed(Some(number)) => {
+                    SpecOverlay { id: overlay.id, path: None, revision: Some(number) }
+                }
+                OverlaySource::Managed(None) => {
+                    return Err(Refusal::Conflict(format!(
+                        "overlay \"{}\" holds no files yet: upload some, or take it out of the blueprint",
+                        overlay.name
+                    )));
+                }
+            });
+        }
+        let mut config = vec![hostname_line(&server.name)];
+        config.extend(blueprint.config.iter().cloned());
+        Ok(InstanceSpec {
+            version: SPEC_VERSION,
+            server_id: id,
+            port: server.port,
+            tv_port: server.tv_port,
+            game: build.layers,
+            overlays,
+            // Who may write -insecure was checked when the blueprint was saved.
+            arguments: split_arguments(&blueprint.arguments, true)?,
+            config,
+            written_at: self.now(),
+        })
+    }
+
+    /// Notes what was observed. Nothing happens when it is known already, or the server is gone.
+    pub fn observe(&self, id: ServerId, actual: ActualState, last_error: Option<String>) -> Result<()> {
+        let is_news = |server: &Server| server.actual_state != actual || server.last_error != last_error;
+        let ended = match actual {
+            ActualState::Stopped | ActualState::Failed => true,
+            ActualState::Starting | ActualState::Running | ActualState::Unknown => false,
+        };
+        let read = self.read()?;
+        let known = read.get(&SERVERS, &id)?.is_some_and(|server| is_news(&server));
+        if !known && !(ended && claims::has_retiring(&read, id)?) {
+            return Ok(());
+        }
+        let now = self.now();
+        self.write(|tx| {
+            let Some(mut server) = tx.get(&SERVERS, &id)? else { return Ok(()) };
+            if ended {
+                claims::release_retiring(tx, id)?;
+            }
+            if !is_news(&server) {
+                return Ok(());
+            }
+            server.actual_state = actual;
+            server.last_error = last_error.clone();
+            server.started_at = match actual {
+                ActualState::Starting => Some(now),
+                ActualState::Running => server.started_at.or(Some(now)),
+                ActualState::Unknown => server.started_at,
+                ActualState::Stopped | ActualState::Failed => None,
+            };
+            tx.put(&SERVERS, &id, &server)?;
+            tx.note(Event::Server(id));
+            Ok(())
+        })
+    }
+
+    /// Every server, oldest first.
+    pub fn all_servers(&self) -> Result<Vec<Server>> {
+        Ok(self.read()?.list(&SERVERS, &Span::all())?.into_iter().map(|(_, server)| server).collect())
+    }
+
+    /// One server's record; `None`: it is gone.
+    pub fn server_record(&self, id: ServerId) -> Result<Option<Server>> {
+        Ok(self.read()?.get(&SERVERS, &id)?)
+    }
+
+    /// The machine holds nothing of the server any more: its record and claims go, in one transaction. Its jobs stay.
+    pub fn finish_delete(&self, id: ServerId) -> Result<()> {
+        let now = self.now();
+        self.write(|tx| {
+            let Some(server) = tx.get(&SERVERS, &id)? else { return Ok(()) };
+            for port in claims::ports_of_server(tx, id)? {
+                claims::release(tx, port)?;
+            }
+            tx.remove(&SERVERS_BY_BLUEPRINT, &(server.blueprint_id, id))?;
+            tx.remove(&SERVER_NAMES, &(server.user_id, server.name.clone()))?;
+            tx.remove(&SERVERS, &id)?;
+            tx.note(Event::Server(id));
+            note(tx, now, &Actor::system(), "server.deleted", &object("server", id, &server.name))
+        })
+    }
+
+    /// The game of a server has ended: ports that it had left are free.
+    pub fn game_ended(&self, id: ServerId) -> Result<()> {
+        if !claims::has_retiring(&self.read()?, id)? {
+            return Ok(());
+        }
+        self.write(|tx| claims::release_retiring(tx, id))
+    }
+}
