@@ -98,8 +98,13 @@ async fn a_blueprint_keeps_the_order_of_its_overlays_by_json_and_by_form() {
     assert_eq!((&got["overlay_ids"], &got["arguments"]), (&json!([b, a]), &json!(["+map c1m1_hotel"])));
     let (a_text, b_text) = (a.to_string(), b.to_string());
     let fields = [
-        ("name", "form"), ("arguments", "+map c1m1_hotel\r\n-tickrate 100\r\n"), ("config", "[\"sv_x 1\"]"),
-        ("overlay_ids", ""), ("overlay_ids", &b_text), ("overlay_ids", ""), ("overlay_ids", &a_text),
+        ("name", "form"),
+        ("arguments", "+map c1m1_hotel\r\n-tickrate 100\r\n"),
+        ("config", "[\"sv_x 1\"]"),
+        ("overlay_ids", ""),
+        ("overlay_ids", &b_text),
+        ("overlay_ids", ""),
+        ("overlay_ids", &a_text),
     ];
     let got = user.form("/blueprints", &fields).await.is(302);
     let got = user.get_json(got.header("location")).await.is(200).json();
@@ -113,9 +118,14 @@ async fn without_script_a_button_moves_a_row_and_saves_nothing() {
     let site = Site::start().await;
     let admin = site.admin().await;
     let (a, b) = (overlay(&site, &admin, "a").await.to_string(), overlay(&site, &admin, "b").await.to_string());
-    let fields = [("name", "kept"), ("overlay_ids", ""), ("overlay_ids", &a), ("overlay_ids", &b), ("arrange", "down:0")];
+    let fields =
+        [("name", "kept"), ("overlay_ids", ""), ("overlay_ids", &a), ("overlay_ids", &b), ("arrange", "down:0")];
     let page = admin.form("/blueprints", &fields).await.is(200).body;
-    let chosen: Vec<&str> = page.split("<option value=\"").filter(|part| part.contains(" selected")).map(|part| part.split('"').next().unwrap()).collect();
+    let chosen: Vec<&str> = page
+        .split("<option value=\"")
+        .filter(|part| part.contains(" selected"))
+        .map(|part| part.split('"').next().unwrap())
+        .collect();
     assert_eq!(chosen, [b, a]);
     assert!(page.contains(r#"value="kept""#));
     assert_eq!(admin.get_json("/blueprints").await.json()["items"], json!([]));
@@ -184,7 +194,10 @@ async fn a_server_gets_the_port_it_asks_for_or_the_lowest_free_one() {
     let first = user.get_json(&format!("/servers/{}", server(&user, "a", plan).await)).await.json();
     assert_eq!(first["port"], 42015);
     assert_eq!((&first["desired_state"], &first["actual_state"]), (&json!("stopped"), &json!("unknown")));
-    assert_eq!((&first["display_state"], &first["drift"], &first["owner"]), (&json!("unknown"), &json!(false), &json!("user")));
+    assert_eq!(
+        (&first["display_state"], &first["drift"], &first["owner"]),
+        (&json!("unknown"), &json!(false), &json!("user"))
+    );
     let body = json!({ "name": "b", "blueprint_id": plan, "port": 42020 });
     let id = made(&user, "/servers", body).await;
     assert_eq!(user.get_json(&format!("/servers/{id}")).await.json()["port"], 42020);
@@ -235,7 +248,8 @@ async fn a_bad_port_or_blueprint_of_a_server_is_refused_with_its_field() {
     let user = site.user("user").await;
     let plan = blueprint(&user, "plan").await;
     for port in [json!(80), json!(65536), json!(-1), json!("x"), json!(1.5), json!([])] {
-        let got = user.json("POST", "/servers", json!({ "name": "a", "blueprint_id": plan, "port": port })).await.is(400);
+        let got =
+            user.json("POST", "/servers", json!({ "name": "a", "blueprint_id": plan, "port": port })).await.is(400);
         assert_eq!(got.json()["field"], "port", "{port}");
     }
     let got = user.json("POST", "/servers", json!({ "name": "a" })).await.is(400);
@@ -295,7 +309,10 @@ async fn asking_for_an_operation_answers_with_its_job_and_coalesces_with_the_new
         async move { user.json("POST", &path, json!({})).await.is(202).json() }
     };
     let start = ask("start").await;
-    assert_eq!((&start["operation"], &start["state"], &start["server_id"]), (&json!("start"), &json!("queued"), &json!(id)));
+    assert_eq!(
+        (&start["operation"], &start["state"], &start["server_id"]),
+        (&json!("start"), &json!("queued"), &json!(id))
+    );
     assert_eq!(ask("start").await["id"], start["id"]);
     let stop = ask("stop").await;
     assert_ne!(ask("start").await["id"], start["id"]);
@@ -307,7 +324,9 @@ async fn asking_for_an_operation_answers_with_its_job_and_coalesces_with_the_new
     let list = user.get_json(&format!("/jobs?server_id={id}&state=queued")).await.is(200).json();
     assert_eq!(list["items"].as_array().unwrap().len(), 3);
     assert_eq!(user.get_json("/jobs?state=nonsense").await.is(400).json()["field"], "state");
-    let got = user.send("POST", &format!("/servers/{id}/stop"), &[("hx-request", "true"), ("x-csrf-token", &user.csrf)], "").await;
+    let got = user
+        .send("POST", &format!("/servers/{id}/stop"), &[("hx-request", "true"), ("x-csrf-token", &user.csrf)], "")
+        .await;
     assert!(got.is(202).body.contains("/jobs/"));
 }
 
@@ -334,7 +353,10 @@ async fn a_batch_makes_all_servers_or_none() {
     let body = |count: u64| json!({ "count": count, "name_prefix": "night", "blueprint_id": plan });
     let got = admin.json("POST", "/servers/batch", body(3)).await.is(201).json();
     assert_eq!(got["ids"].as_array().unwrap().len(), 3);
-    admin.json("POST", "/servers/batch", json!({ "count": 50, "name_prefix": "more", "blueprint_id": plan })).await.is(409);
+    admin
+        .json("POST", "/servers/batch", json!({ "count": 50, "name_prefix": "more", "blueprint_id": plan }))
+        .await
+        .is(409);
     admin.json("POST", "/servers/batch", json!({ "name_prefix": "x", "blueprint_id": plan })).await.is(400);
     assert_eq!(admin.get_json("/servers").await.json()["items"].as_array().unwrap().len(), 3);
 }
@@ -423,7 +445,9 @@ async fn the_last_admin_stays_and_users_are_disabled_promoted_and_deleted() {
     let (admin, user) = (site.admin().await, site.user("user").await);
     let list = admin.get_json("/admin/users").await.is(200).json();
     assert!(!list.to_string().contains("argon2"));
-    let id = |name: &str| list["items"].as_array().unwrap().iter().find(|item| item["username"] == name).unwrap()["id"].as_u64().unwrap();
+    let id = |name: &str| {
+        list["items"].as_array().unwrap().iter().find(|item| item["username"] == name).unwrap()["id"].as_u64().unwrap()
+    };
     let (own, other) = (format!("/admin/users/{}", id("admin")), format!("/admin/users/{}", id("user")));
     for change in [json!({ "admin": false }), json!({ "disabled": true })] {
         admin.json("PATCH", &own, change).await.is(409);
@@ -472,9 +496,20 @@ async fn hostile_names_are_inert_on_every_page() {
     let id = server(&admin, HOSTILE, plan).await;
     let job = admin.json("POST", &format!("/servers/{id}/start"), json!({})).await.is(202).json()["id"].clone();
     for path in [
-        "/dashboard".to_owned(), "/servers".into(), format!("/servers/{id}"), format!("/servers/{id}/edit"),
-        format!("/servers/{id}/delete"), format!("/servers/{id}/card"), "/blueprints".into(), format!("/blueprints/{plan}"),
-        "/servers/new".into(), "/jobs".into(), format!("/jobs/{job}"), "/ports".into(), "/admin/overlays".into(), "/admin/audit".into(),
+        "/dashboard".to_owned(),
+        "/servers".into(),
+        format!("/servers/{id}"),
+        format!("/servers/{id}/edit"),
+        format!("/servers/{id}/delete"),
+        format!("/servers/{id}/card"),
+        "/blueprints".into(),
+        format!("/blueprints/{plan}"),
+        "/servers/new".into(),
+        "/jobs".into(),
+        format!("/jobs/{job}"),
+        "/ports".into(),
+        "/admin/overlays".into(),
+        "/admin/audit".into(),
     ] {
         let page = admin.get(&path).await.is(200).body;
         assert!(page.contains(ESCAPED) || page.contains("&lt;script&gt;alert(1)"), "{path} does not show it: {page}");
@@ -488,10 +523,8 @@ async fn hostile_names_are_inert_on_every_page() {
 async fn the_description_of_the_interface_names_routes_that_exist() {
     let site = Site::start().await;
     let document = site.guest().get("/api/openapi.json").await.is(200).json();
-    let known: Vec<(String, String)> = left4me::web::TABLE
-        .iter()
-        .map(|(method, pattern)| ((*method).to_owned(), pattern.replace('"', "")))
-        .collect();
+    let known: Vec<(String, String)> =
+        left4me::web::TABLE.iter().map(|(method, pattern)| ((*method).to_owned(), pattern.replace('"', ""))).collect();
     let mut described = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         let pattern: String = path
