@@ -175,7 +175,7 @@ macro_rules! table {
     };
 }
 
-use pages::{account, admin, blueprints, dashboard, entry, jobs, overlays, ports, servers, users};
+use pages::{account, admin, blueprints, control, dashboard, entry, jobs, overlays, ports, servers, users};
 
 table! {
     front {
@@ -236,6 +236,9 @@ table! {
         get ["ports"] ports::list;
         get ["ports" / "check"] ports::check;
         post ["ports" / "cleanup"] ports::cleanup;
+        post ["ports" / "clear"] ports::clear;
+        get ["ports" / u64] ports::inspect;
+        delete ["ports" / u64] ports::release_claim;
         get ["ports" / "reservations"] ports::reservations;
         post ["ports" / "reservations"] ports::reserve;
         delete ["ports" / "reservations" / u64] ports::release;
@@ -264,6 +267,11 @@ table! {
         patch ["admin" / "users" / u64] users::update;
         delete ["admin" / "users" / u64] users::delete;
         post ["admin" / "users" / u64 / "delete"] users::delete;
+    }
+    control_routes {
+        post ["control" / "reset-admin"] control::reset_admin;
+        post ["control" / "promote-admin"] control::promote_admin;
+        get ["control" / "backup"] control::backup;
     }
     account_routes {
         get ["account"] account::show;

@@ -142,7 +142,7 @@ pub async fn settings(given: Given) -> Answer {
     let call = given.admin()?;
     let settings = call.run(|web, _| web.domain.settings()).await?;
     if call.is_json() {
-        return Ok(reply::json_with(StatusCode::OK, &settings_json(&settings)));
+        return Ok(reply::json_with(StatusCode::OK, &settings_json(settings)));
     }
     let max = settings.max_servers_per_user.to_string();
     Ok(call.show("Settings", &settings_form(&call, signup_word(settings.signup_open), &max, None)))
@@ -153,7 +153,7 @@ fn signup_word(open: bool) -> &'static str {
     if open { "open" } else { "closed" }
 }
 
-fn settings_json(settings: &Settings) -> Value {
+fn settings_json(settings: Settings) -> Value {
     json!({ "signup": signup_word(settings.signup_open), "max_servers_per_user": settings.max_servers_per_user })
 }
 
@@ -194,7 +194,7 @@ pub async fn update_settings(given: Given) -> Answer {
         call.run(move |web, actor| web.domain.update_settings(actor, change)).await
     };
     match outcome.await {
-        Ok(settings) => Ok(call.changed(&settings_json(&settings), "/admin/settings")),
+        Ok(settings) => Ok(call.changed(&settings_json(settings), "/admin/settings")),
         Err(fault) => {
             if call.is_json() {
                 return Err(fault);
