@@ -27,7 +27,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<()> {
             let to = part.clone();
             let copied = tokio::task::spawn_blocking(move || domain.store().backup(&to)).await?;
             hand_over(config)?;
-            copied.map_err(Into::into)
+            copied.map(drop).map_err(Into::into)
         }
     };
     if let Err(error) = written.and_then(|()| Ok(std::fs::rename(&part, file)?)) {
