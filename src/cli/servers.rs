@@ -133,7 +133,9 @@ async fn find(reach: &Reach, wanted: &str) -> Result<(ServerId, String)> {
 
 fn pick(servers: &[Value], wanted: &str) -> Result<(ServerId, String)> {
     let id_of = |server: &Value| server["id"].as_u64().map(ServerId).context("the answer holds a server without an id");
-    if let Some(server) = servers.iter().find(|server| server["id"].to_string() == wanted) {
+    if let Some(server) =
+        servers.iter().find(|server| server["id"].as_u64().is_some_and(|id| Some(id) == wanted.parse().ok()))
+    {
         return Ok((id_of(server)?, table::cell(&server["name"])));
     }
     let named: Vec<&Value> = servers.iter().filter(|server| server["name"] == wanted).collect();
