@@ -181,6 +181,7 @@ table! {
     front {
         get ["health"] dashboard::health;
         get ["metrics"] metrics::show;
+        get ["api" / "openapi.json"] assets::openapi;
         get ["dashboard"] dashboard::show;
         get ["dashboard" / "cards"] dashboard::cards;
         get ["events"] sse::events::stream;
