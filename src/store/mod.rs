@@ -34,7 +34,7 @@ pub use codec::Key;
 pub use error::StoreError;
 pub use tx::{Read, Snapshot, Span, Tx};
 
-use crate::live::Hub;
+pub use crate::live::Hub;
 use crate::model::event::Event;
 
 /// Transactions that one flush may cover; a bound, so that a queue which never empties cannot starve the first in it.
