@@ -40,7 +40,18 @@
 //! race exists and nothing retries. No transaction is held across work on the machine. Console bytes never enter the
 //! store: the shim's files are their home.
 
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod demo;
 pub mod domain;
+pub mod host;
+pub mod jobs;
 pub mod live;
 pub mod model;
+pub mod query;
 pub mod store;
+pub mod supervise;
+pub mod sys;
+pub mod systemd;
+pub mod web;

@@ -1,0 +1,104 @@
+// Small help on every page: local times, copy buttons, rows that are put in order.
+"use strict";
+
+// A notice above the page, like the ones that the server sends.
+function say(text) {
+  const notice = document.createElement("div");
+  notice.className = "alert bad";
+  notice.setAttribute("role", "alert");
+  const line = document.createElement("p");
+  line.textContent = text;
+  notice.append(line);
+  document.getElementById("flash").replaceChildren(notice);
+}
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without TLS browsers offer no clipboard: select it by the old way.
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "visually-hidden";
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+// Times are sent in UTC; here they are shown as the reader's clock does. The exact time stays on hover.
+function localTimes(root) {
+  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const date = new Date(time.dateTime);
+    if (!Number.isNaN(date.getTime())) time.textContent = form.format(date);
+  }
+}
+
+function copyButtons(root) {
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
+}
+
+function dress(root) {
+  localTimes(root);
+  copyButtons(root);
+}
+
+dress(document);
+document.addEventListener("htmx:load", (event) => dress(event.detail.elt));
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await copyText(button.dataset.copy);
+  const before = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = before; }, 1500);
+});
+
+// Overlays of a blueprint: what the buttons do by way of the server, done here; and by dragging.
+for (const field of document.querySelectorAll("[data-arrange]")) {
+  const rows = field.querySelector("[data-rows]");
+  const template = field.querySelector("template[data-row]");
+  let dragged = null;
+
+  function enable(row) {
+    row.draggable = true;
+  }
+  for (const row of rows.children) enable(row);
+
+  field.addEventListener("click", (event) => {
+    const button = event.target.closest("button[name=arrange]");
+    if (!button) return;
+    event.preventDefault();
+    const row = button.closest("li");
+    if (button.value === "add") {
+      const added = template.content.firstElementChild.cloneNode(true);
+      enable(added);
+      rows.append(added);
+      added.querySelector("select").focus();
+      return;
+    }
+    const verb = button.dataset.verb;
+    if (verb === "remove") row.remove();
+    if (verb === "up") row.previousElementSibling?.before(row);
+    if (verb === "down") row.nextElementSibling?.after(row);
+    if (verb !== "remove") button.focus();
+  });
+  rows.addEventListener("dragstart", (event) => {
+    dragged = event.target.closest("li");
+    dragged?.classList.add("dragged");
+  });
+  rows.addEventListener("dragover", (event) => {
+    const over = event.target.closest("li");
+    if (!dragged || !over || over === dragged) return;
+    event.preventDefault();
+    const middle = over.getBoundingClientRect().top + over.offsetHeight / 2;
+    if (event.clientY < middle) over.before(dragged);
+    else over.after(dragged);
+  });
+  rows.addEventListener("dragend", () => {
+    dragged?.classList.remove("dragged");
+    dragged = null;
+  });
+}

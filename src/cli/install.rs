@@ -1,0 +1,103 @@
+//! `left4me install`: asks for the install job and shows how far it is; also follows the jobs of other commands.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::reach::{Reach, hand_over};
+use crate::config::Config;
+use crate::model::user::Actor;
+
+/// Cells of the progress bar.
+const BAR: u64 = 30;
+
+/// Asks for an install. `follow`: shows it until it ends.
+pub async fn run(config: &Config, follow: bool) -> Result<()> {
+    match Reach::find(config).await? {
+        Reach::Daemon(client) => {
+            let job = client.post("/admin/install", &json!({})).await?;
+            let job = job["id"].as_u64().context("the daemon answered without a job")?;
+            if follow {
+                return follow_job(&client, job).await;
+            }
+            println!("job {job}: install");
+            Ok(())
+        }
+        Reach::Here(domain) => {
+            let asked = tokio::task::spawn_blocking(move || domain.request_install(&Actor::system())).await?;
+            hand_over(config)?;
+            println!("job {}: install is queued; no daemon runs: systemctl start left4me", asked?.id);
+            Ok(())
+        }
+    }
+}
+
+/// Prints the log of a job until it ends; an error when it did not succeed.
+pub async fn follow_job(client: &Client, job: u64) -> Result<()> {
+    let mut seen = 0;
+    let terminal = std::io::stderr().is_terminal();
+    'streams: loop {
+        let mut events = client.events(&format!("/jobs/{job}/stream?last_seq={seen}")).await?;
+        let before = seen;
+        while let Some(event) = events.next_event().await? {
+            seen = event.id.parse().unwrap_or(seen);
+            match event.event.as_str() {
+                "stdout" | "stderr" => println!("{}{}", clear(terminal), event.data),
+                "progress" if terminal => {
+                    eprint!("{}{}", clear(true), bar(&event.data));
+                    std::io::stderr().flush()?;
+                }
+                "end" => break 'streams,
+                "more" => break,
+                _ => {}
+            }
+        }
+        // The stream may end at its replay limit and is resumed; one that gives nothing new has ended with its daemon.
+        if seen == before {
+            break;
+        }
+    }
+    eprint!("{}", clear(terminal));
+    let ended = client.get(&format!("/jobs/{job}")).await?;
+    match ended["state"].as_str() {
+        Some("succeeded") => Ok(()),
+        Some(state) => {
+            let why = ended["error"].as_str().map_or_else(String::new, |error| format!(": {error}"));
+            bail!("job {job} is {state}{why}")
+        }
+        None => bail!("job {job} cannot be read any more"),
+    }
+}
+
+/// Takes the progress bar away.
+fn clear(terminal: bool) -> &'static str {
+    if terminal { "\r\x1b[K" } else { "" }
+}
+
+/// `[##########--------------------]  33%  downloading`, from the progress that the stream carries.
+fn bar(data: &str) -> String {
+    let progress: Value = serde_json::from_str(data).unwrap_or(Value::Null);
+    let (done, total) = (progress["done"].as_u64().unwrap_or(0), progress["total"].as_u64().unwrap_or(0));
+    let phase = progress["phase"].as_str().unwrap_or_default();
+    let part =
+        |of: u64| (u128::from(done.min(total)) * u128::from(of)).checked_div(u128::from(total)).unwrap_or(0) as u64;
+    let filled = part(BAR) as usize;
+    format!("[{}{}] {:>3}%  {phase}", "#".repeat(filled), "-".repeat(BAR as usize - filled), part(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_drawn_for_any_progress() {
+        assert_eq!(
+            bar("{\"done\":1,\"total\":2,\"phase\":\"x\"}"),
+            format!("[{}{}]  50%  x", "#".repeat(15), "-".repeat(15))
+        );
+        assert!(bar("{\"done\":18446744073709551615,\"total\":1}").contains("100%"));
+        assert!(bar("nonsense").contains("  0%"));
+    }
+}

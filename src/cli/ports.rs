@@ -1,0 +1,244 @@
+//! `left4me ports …`: who holds which port, what is wrong with them, and letting go.
+//!
+//! Through the daemon where it runs, else on the store; both give the same JSON.
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::client::{Client, escape};
+use super::reach::{Reach, hand_over};
+use super::table;
+use crate::config::Config;
+use crate::domain::Domain;
+use crate::domain::ports::{ClaimView, NewReservation};
+use crate::host::ports::{Ours, snapshot};
+use crate::model::port::{Holder, Listeners, PORT_MIN};
+use crate::model::time::Timestamp;
+use crate::model::user::Actor;
+
+/// What to do with ports.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Every claim.
+    List,
+    /// Stale claims, servers without a claim, strangers on claimed ports.
+    Check,
+    /// Everything about one port, or the port of a server.
+    Inspect {
+        /// Port number, or name or id of a server.
+        target: String,
+    },
+    /// Release stale claims.
+    Cleanup {
+        /// Only those of this user or label.
+        filter: Option<String>,
+        /// Say what would be released, and release nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Release one claim; never that of a server that exists.
+    Release {
+        /// Port number, or name or id of a server.
+        target: String,
+    },
+    /// Hold some free ports for a planned batch of servers.
+    Reserve {
+        /// How many.
+        count: u32,
+        /// What they are for.
+        #[arg(long)]
+        label: String,
+        /// When the reservation ends, as 2026-12-31T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+    },
+    /// End all reservations and stale claims.
+    Clear {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Carries a command out. `as_json`: for programs.
+pub async fn run(config: &Config, command: Command, as_json: bool) -> Result<()> {
+    if matches!(command, Command::Clear { yes: false })
+        && !table::confirm("End all reservations and release all stale claims?")?
+    {
+        bail!("nothing was changed");
+    }
+    let rows = matches!(command, Command::Inspect { .. } | Command::Check);
+    let answer = match Reach::find(config).await? {
+        Reach::Daemon(client) => ask(&client, &command).await?,
+        Reach::Here(domain) => {
+            let done = tokio::task::spawn_blocking(move || work(&domain, &command)).await?;
+            hand_over(config)?;
+            done?
+        }
+    };
+    if as_json {
+        table::print_json(&answer);
+    } else if rows {
+        print_facts(&answer);
+    } else {
+        print_claims(&answer);
+    }
+    Ok(())
+}
+
+async fn ask(client: &Client, command: &Command) -> Result<Value> {
+    Ok(match command {
+        Command::List => json!({"items": client.list("/ports").await?, "next": null}),
+        Command::Check => client.get("/ports/check").await?,
+        Command::Inspect { target } => client.get(&format!("/ports/{}", port_of(client, target).await?)).await?,
+        Command::Cleanup { filter, dry_run } => {
+            client.post("/ports/cleanup", &json!({"filter": filter, "dry_run": dry_run})).await?
+        }
+        Command::Release { target } => {
+            let port = port_of(client, target).await?;
+            client.call(Method::DELETE, &format!("/ports/{port}"), None).await?
+        }
+        Command::Reserve { count, label, expires } => {
+            client.post("/ports/reservations", &json!({"count": count, "label": label, "expires_at": expires})).await?
+        }
+        Command::Clear { .. } => client.post("/ports/clear", &json!({})).await?,
+    })
+}
+
+/// A port by its number, or by a server's name or id.
+async fn port_of(client: &Client, target: &str) -> Result<u16> {
+    if let Some(port) = number(target) {
+        return Ok(port);
+    }
+    let servers = client.list("/servers").await?;
+    let found = servers.iter().find(|server| server["name"] == target || server["id"].to_string() == target);
+    let port = found.and_then(|server| server["port"].as_u64()).and_then(|port| u16::try_from(port).ok());
+    port.with_context(|| format!("no server is called {}; `left4me servers list` shows them", escape(target)))
+}
+
+fn number(target: &str) -> Option<u16> {
+    target.parse().ok().filter(|port| *port >= PORT_MIN)
+}
+
+fn work(domain: &Domain, command: &Command) -> Result<Value> {
+    let actor = Actor::system();
+    let here = |target: &str| -> Result<u16> {
+        let by_name = || {
+            let servers = domain.all_servers()?;
+            let found = servers.iter().find(|server| server.name == target || server.id.to_string() == target);
+            found.map(|server| server.port).context("no server is called that; `left4me servers list` shows them")
+        };
+        number(target).map_or_else(by_name, Ok)
+    };
+    Ok(match command {
+        Command::List => claims(&domain.list_claims(&actor)?),
+        Command::Check => {
+            let report = domain.check_ports(&actor, &listeners(domain)?)?;
+            let unclaimed =
+                report.unclaimed.iter().map(|(id, name, port)| json!({"server_id": id, "name": name, "port": port}));
+            let foreign = report.foreign.iter().map(|(port, held_by)| json!({"port": port, "listener": held_by}));
+            json!({
+                "stale": report.stale.iter().map(claim).collect::<Vec<_>>(),
+                "unclaimed": unclaimed.collect::<Vec<_>>(),
+                "foreign": foreign.collect::<Vec<_>>(),
+            })
+        }
+        Command::Inspect { target } => {
+            let found = domain.inspect_port(&actor, here(target)?, &listeners(domain)?)?;
+            json!({
+                "port": found.port,
+                "claim": found.claim.as_ref().map(claim),
+                "foreign": found.foreign,
+                "in_range": found.in_range,
+            })
+        }
+        Command::Cleanup { filter, dry_run } => claims(&domain.cleanup_ports(&actor, filter.as_deref(), *dry_run)?),
+        Command::Release { target } => claim(&domain.release_claim(&actor, here(target)?)?),
+        Command::Reserve { count, label, expires } => {
+            let read = |text: &String| Timestamp::parse(text).context("--expires: write it as 2026-12-31T00:00:00Z");
+            let expires_at = expires.as_ref().map(read).transpose()?;
+            let new = NewReservation { count: *count, label: label.clone(), expires_at };
+            let made = domain.reserve(&actor, new, &listeners(domain)?)?;
+            json!({"id": made.reservation.id, "label": made.reservation.label, "ports": made.ports})
+        }
+        Command::Clear { .. } => claims(&domain.clear_claims(&actor)?),
+    })
+}
+
+/// Strangers on the box. No daemon runs, but games may: their own ports are not foreign.
+fn listeners(domain: &Domain) -> Result<Listeners> {
+    let ports = domain.all_servers()?.iter().flat_map(|server| [Some(server.port), server.tv_port]).flatten().collect();
+    Ok(snapshot(&Ours { ports, ..Ours::default() }))
+}
+
+fn claims(found: &[ClaimView]) -> Value {
+    json!({"items": found.iter().map(claim).collect::<Vec<_>>(), "next": null})
+}
+
+/// A claim as the daemon writes it (contract §1).
+fn claim(found: &ClaimView) -> Value {
+    let (server, reservation) = match found.claim.holder {
+        Holder::Server(id) => (Some(id), None),
+        Holder::Reservation(id) => (None, Some(id)),
+    };
+    json!({
+        "port": found.port,
+        "purpose": found.claim.purpose.word(),
+        "kind": found.claim.kind.word(),
+        "status": found.status.word(),
+        "server_id": server,
+        "reservation_id": reservation,
+        "holder": found.holder_name,
+        "user_id": found.user_id,
+        "username": found.username,
+        "claimed_at": found.claim.claimed_at.to_string(),
+        "expires_at": found.expires_at.map(|time| time.to_string()),
+    })
+}
+
+fn print_claims(answer: &Value) {
+    if let Some(ports) = answer["ports"].as_array() {
+        let ports: Vec<String> = ports.iter().map(table::cell).collect();
+        println!("reserved: {}", ports.join(" "));
+        return;
+    }
+    let one = [answer.clone()];
+    let items = answer["items"].as_array().map_or(&one[..], Vec::as_slice);
+    let keys = ["port", "purpose", "status", "kind", "holder", "username"];
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .filter(|item| item.is_object())
+        .map(|item| keys.iter().map(|key| table::cell(&item[*key])).collect())
+        .collect();
+    if rows.is_empty() {
+        println!("none");
+    } else {
+        table::print(&["PORT", "FOR", "STATUS", "KIND", "HOLDER", "USER"], &rows);
+    }
+}
+
+fn print_facts(answer: &Value) {
+    for (key, value) in answer.as_object().into_iter().flatten() {
+        match value {
+            Value::Array(items) if items.is_empty() => println!("{key}: none"),
+            Value::Array(items) => {
+                println!("{key}:");
+                for item in items {
+                    println!("  {}", one_line(item));
+                }
+            }
+            Value::Null => println!("{key}: none"),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                println!("{key}: {}", one_line(value))
+            }
+        }
+    }
+}
+
+fn one_line(value: &Value) -> String {
+    let Value::Object(fields) = value else { return table::cell(value) };
+    let known = fields.iter().filter(|(_, value)| !value.is_null());
+    known.map(|(key, value)| format!("{key} {}", table::cell(value))).collect::<Vec<_>>().join(", ")
+}

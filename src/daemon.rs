@@ -1,0 +1,271 @@
+//! The composition root: opens, migrates, recovers, adopts, serves, notifies, drains. The only place where the drivers
+//! meet; it decides nothing else.
+//!
+//! ```text
+//!   open store ─▶ probe kernel ─▶ adopt instances ─▶ recover jobs ─▶ listen ─▶ READY ─▶ … ─▶ SIGTERM ─▶ drain
+//! ```
+//!
+//! The end of the daemon touches no game: shims go on, and the next daemon adopts them.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::domain::{Domain, Refusal, Rules};
+use crate::host::launch::Limits;
+use crate::host::paths::Paths;
+use crate::host::probe::{self, Outcome};
+use crate::host::shim::starter::ShimStarter;
+use crate::jobs;
+use crate::live::Hub;
+use crate::model::machine::{Instances, Machine};
+use crate::store::{Store, StoreError};
+use crate::supervise::{self, Supervisor, SupervisorHandle};
+use crate::systemd::notify;
+use crate::web;
+
+/// This program, also when a package has put another in its place since.
+const PROGRAM: &str = "/proc/self/exe";
+/// How long jobs under way may take to end after SIGTERM. What is left is interrupted and run again by the next daemon.
+const DRAIN_JOBS: Duration = Duration::from_secs(8);
+
+/// Why the daemon could not begin, or why it ended other than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The data folder cannot be used.
+    #[error("{path} cannot be used: {error}; it must belong to the user that runs left4me")]
+    DataDir {
+        /// Which.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error("{what} {address} cannot be listened on: {error}")]
+    Listen {
+        /// `listen` or `socket`.
+        what: &'static str,
+        /// The address.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Something else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a caller may learn once the daemon answers requests.
+pub struct Ready<'a> {
+    /// Where the page is.
+    pub address: std::net::SocketAddr,
+    /// The store's operations.
+    pub domain: &'a Domain,
+}
+
+/// What a store needs to be worked with, daemon or not.
+pub fn open_domain(config: &Config) -> Result<Domain, DaemonError> {
+    prepare_folder(&config.data_dir, 0o750)?;
+    if !config.overlay_root.starts_with(&config.data_dir) || config.overlay_root == config.data_dir.join("overlays") {
+        prepare_folder(&config.overlay_root, 0o755)?;
+    }
+    let store = Store::open(&config.data_dir.join("left4me.redb"), Hub::new())?;
+    Ok(Domain::new(
+        store,
+        Rules {
+            port_range: config.port_range,
+            max_servers_per_user: config.max_servers_per_user,
+            overlay_root: config.overlay_root.clone(),
+            data_dir: config.data_dir.clone(),
+            signup_open: config.signup_open(),
+            log_line_max_chars: config.job_log_line_max_chars,
+            log_replay_limit: config.job_log_replay_limit,
+        },
+    ))
+}
+
+/// Runs the daemon until SIGTERM or SIGINT. `ready` is called once, when requests are answered.
+pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(), DaemonError> {
+    let opened = config.clone();
+    let domain = blocking(move || open_domain(&opened)).await??;
+    let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
+    paths.create().map_err(|error| DaemonError::DataDir { path: config.data_dir.display().to_string(), error })?;
+    if rustix::process::geteuid().is_root() {
+        log::warn!("left4me runs as root: it needs no root; make a user of its own, or install the package");
+    }
+    report_checks(&paths).await?;
+
+    // Set by the unit: under systemd each shim is a unit of its own. Elsewhere the daemon executes itself.
+    let starter = match &config.shim_socket {
+        Some(path) => ShimStarter::Socket { path: path.clone() },
+        None => ShimStarter::Exec { program: PROGRAM.into() },
+    };
+    let limits = Limits {
+        memory_max: config.memory_max,
+        cpu_weight: Some(config.cpu_weight.into()),
+        pids_max: Some(config.pids_max.into()),
+        ..Limits::default()
+    };
+    let supervisor = Supervisor::new(supervise::Context {
+        domain: domain.clone(),
+        paths: paths.clone(),
+        starter: starter.clone(),
+        limits: limits.clone(),
+        start_timeout: Duration::from_secs(config.start_timeout_seconds),
+        refresh: Duration::from_secs(config.status_refresh_seconds),
+    });
+    let handle = Arc::new(SupervisorHandle(supervisor.clone()));
+    let instances: Arc<dyn Instances> = handle.clone();
+    let machine: Arc<dyn Machine> = handle;
+
+    let context = Arc::new(jobs::Context {
+        domain: domain.clone(),
+        paths,
+        instances,
+        starter,
+        limits,
+        workers: config.job_workers,
+        steamcmd: config.steamcmd_path(),
+        line_max: config.job_log_line_max_chars,
+    });
+    let adopted = jobs::recover(&context).await.map_err(DaemonError::Other)?;
+    supervisor.adopt_all().await.map_err(DaemonError::Other)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let page = TcpListener::bind(config.listen).await.map_err(|error| DaemonError::Listen {
+        what: "listen",
+        address: config.listen.to_string(),
+        error,
+    })?;
+    let address = page.local_addr().map_err(|error| DaemonError::Other(error.to_string()))?;
+    let control = listen_control(&config.socket).await?;
+
+    let site = web::Web::new(domain.clone(), machine, web_settings(&config), stopped.clone());
+    let uid = rustix::process::geteuid().as_raw();
+    let mut runner = tokio::spawn(jobs::runner::run(context, adopted, stopped.clone()));
+    let page_server = tokio::spawn(web::server::serve_tcp(site.clone(), page, stopped.clone()));
+    let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
+    let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
+
+    ready(&Ready { address, domain: &domain });
+    notify::ready(&format!("listening on http://{address}"));
+    log::info!("left4me {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+
+    let ended_early = tokio::select! {
+        result = asked_to_stop() => result.err().map(|error| error.to_string()),
+        result = &mut runner => Some(format!("the job runner ended: {result:?}")),
+    };
+    notify::stopping("ending; game servers go on");
+    log::info!("ending; game servers go on");
+    stop.send_replace(true);
+    watchdog.abort();
+    let _ = tokio::join!(page_server, control_server);
+    if ended_early.is_none() && tokio::time::timeout(DRAIN_JOBS, runner).await.is_err() {
+        log::warn!("jobs were under way: the next daemon goes on with them");
+    }
+    // The socket's file goes only when it is ours to remove; a newer daemon may listen there already.
+    let _ = std::fs::remove_file(&config.socket);
+    match ended_early {
+        None => Ok(()),
+        Some(error) => Err(DaemonError::Other(error)),
+    }
+}
+
+async fn asked_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Feeds systemd's watchdog while store and scheduler answer, and only then.
+async fn feed_watchdog(domain: Domain) {
+    let Some(period) = notify::watchdog_period() else { return };
+    let mut tick = tokio::time::interval(period / 2);
+    loop {
+        tick.tick().await;
+        let asked = domain.clone();
+        match blocking(move || asked.health()).await {
+            Ok(Ok(())) => notify::watchdog(),
+            Ok(Err(refusal)) => log::error!("not well: {refusal}"),
+            Err(error) => log::error!("not well: {error}"),
+        }
+    }
+}
+
+fn web_settings(config: &Config) -> web::Settings {
+    web::Settings {
+        public_url: config.public_url.clone(),
+        public_address: config.public_address.clone(),
+        trusted_proxies: config
+            .trusted_proxies
+            .iter()
+            .map(|network| web::address::Network { address: network.address, prefix: network.prefix })
+            .collect(),
+        tls: false,
+        metrics: config.metrics,
+        limits: web::server::Limits::default(),
+    }
+}
+
+async fn report_checks(paths: &Paths) -> Result<(), DaemonError> {
+    let paths = paths.clone();
+    for check in blocking(move || probe::run(Path::new(PROGRAM), &paths)).await? {
+        match check.outcome {
+            Outcome::Ok => {}
+            Outcome::Warning => log::warn!("{}: {}", check.name, check.text),
+            Outcome::Failure => log::error!("{}: {}", check.name, check.text),
+        }
+    }
+    Ok(())
+}
+
+async fn listen_control(path: &Path) -> Result<UnixListener, DaemonError> {
+    let wrong = |error| DaemonError::Listen { what: "socket", address: path.display().to_string(), error };
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        prepare_folder(parent, 0o750)?;
+    }
+    // A file that nobody listens on is what a killed daemon left.
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        return Err(wrong(io::Error::new(io::ErrorKind::AddrInUse, "another left4me answers there")));
+    }
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(wrong(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(wrong)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(wrong)?;
+    Ok(listener)
+}
+
+fn prepare_folder(path: &Path, mode: u32) -> Result<(), DaemonError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| DaemonError::DataDir { path: path.display().to_string(), error })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DaemonError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| DaemonError::Other(error.to_string()))
+}
+
+impl From<Refusal> for DaemonError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Other(refusal.to_string())
+    }
+}

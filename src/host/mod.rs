@@ -1,0 +1,16 @@
+//! Effects on the machine: layers, instances, sandboxes, shims, ports. Knows no users and no store.
+//!
+//! Called by jobs, supervise, the daemon and a few commands; the shim's own process runs [`shim::main`] and nothing else
+//! of left4me. Everything here blocks, but for [`shim::client`].
+
+pub mod console;
+pub mod instance;
+pub mod launch;
+pub mod layers;
+pub mod paths;
+pub mod ports;
+pub mod probe;
+pub mod remedy;
+pub mod sandbox;
+pub mod shim;
+pub mod steam;

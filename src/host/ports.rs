@@ -1,0 +1,237 @@
+//! Who listens on this box, read from `/proc`, and whether a port can be taken now.
+//!
+//! The daemon takes the snapshot before a transaction; the supervisor probes just before a start. Nothing is decided here.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::model::port::{Listener, ListenerOwner, Listeners, Protocol};
+
+/// Whose sockets are not foreign.
+#[derive(Debug, Clone, Default)]
+pub struct Ours {
+    /// Processes of our games (any process below them counts, too).
+    pub pids: HashSet<i32>,
+    /// Ports on which our games are known to listen.
+    pub ports: HashSet<u16>,
+}
+
+/// One row of `/proc/net/{udp,tcp}{,6}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    address: SocketAddr,
+    uid: u32,
+    inode: u64,
+}
+
+/// Every foreign listener: TCP sockets that listen, UDP sockets that are bound.
+pub fn snapshot(ours: &Ours) -> Listeners {
+    let mut rows = Vec::new();
+    for (file, protocol, listening) in [
+        ("udp", Protocol::Udp, None),
+        ("udp6", Protocol::Udp, None),
+        ("tcp", Protocol::Tcp, Some("0A")),
+        ("tcp6", Protocol::Tcp, Some("0A")),
+    ] {
+        // A box without IPv6 has no such file.
+        let text = fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
+        rows.extend(text.lines().skip(1).filter_map(|line| parse_row(line, listening)).map(|row| (protocol, row)));
+    }
+    rows.retain(|(_, row)| !ours.ports.contains(&row.address.port()));
+    let owners = owners(&rows.iter().map(|(_, row)| row.inode).collect());
+    let mut listeners = Vec::new();
+    for (protocol, row) in rows {
+        let owner = match owners.get(&row.inode) {
+            Some((pid, _)) if is_ours(*pid, ours) => continue,
+            Some((pid, program)) => ListenerOwner::Process { pid: *pid as u32, program: program.clone() },
+            None => ListenerOwner::Uid(row.uid),
+        };
+        listeners.push(Listener { address: row.address, protocol, owner });
+    }
+    Listeners(listeners)
+}
+
+/// Whether a process is one of our games or below one.
+fn is_ours(pid: i32, ours: &Ours) -> bool {
+    let mut at = pid;
+    // The parents of a process are few; a table that changes under us must not turn this into a circle.
+    for _ in 0..64 {
+        if ours.pids.contains(&at) {
+            return true;
+        }
+        let parent = fs::read_to_string(format!("/proc/{at}/stat"))
+            .ok()
+            .and_then(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok());
+        match parent {
+            Some(parent) if parent > 1 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …` (proc(5)).
+fn parse_row(line: &str, state: Option<&str>) -> Option<Row> {
+    let mut fields = line.split_whitespace();
+    let local = fields.nth(1)?;
+    let _remote = fields.next()?;
+    if state.is_some_and(|wanted| fields.clone().next() != Some(wanted)) {
+        return None;
+    }
+    let uid = fields.nth(4)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    Some(Row { address: parse_address(local)?, uid, inode })
+}
+
+/// `0100007F:1F90`: each group of four bytes is a number in the order of the machine.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    if !address.is_ascii() || address.len() % 8 != 0 {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    for at in (0..address.len()).step_by(8) {
+        bytes.extend(u32::from_str_radix(&address[at..at + 8], 16).ok()?.to_ne_bytes());
+    }
+    let ip: IpAddr = match bytes.len() {
+        4 => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into(),
+        16 => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// Process and program of each socket inode, as far as we may look: the descriptors of other users' processes are closed
+/// to us.
+fn owners(inodes: &HashSet<u64>) -> HashMap<u64, (i32, String)> {
+    let mut found = HashMap::new();
+    let Ok(processes) = fs::read_dir("/proc") else { return found };
+    for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for link in descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()) {
+            let inode =
+                link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
+            if let Some(inode) = inode.filter(|inode| inodes.contains(inode)) {
+                found.entry(inode).or_insert_with(|| {
+                    let program = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                    (pid, program.trim().to_owned())
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Whether the game can bind this port now, UDP and TCP, on every address. `Err`: somebody holds it, in words; named as
+/// far as the owner may be read.
+///
+/// Nothing stays bound. TCP with SO_REUSEADDR, as the game does it: connections of a server that has just stopped, which
+/// linger in TIME_WAIT, are no obstacle; a listener is.
+pub fn probe(port: u16) -> Result<(), String> {
+    for (protocol, kind) in [(Protocol::Udp, SocketType::DGRAM), (Protocol::Tcp, SocketType::STREAM)] {
+        for address in
+            [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]
+        {
+            match bind(address, kind) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(taken(port, protocol)),
+                // No IPv6 on this box.
+                Err(_) if address.is_ipv6() => {}
+                Err(error) => return Err(format!("port {port}/{} cannot be bound: {error}", protocol.word())),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bind(address: SocketAddr, kind: SocketType) -> io::Result<()> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if kind == SocketType::STREAM {
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    if kind == SocketType::STREAM {
+        // With SO_REUSEADDR two may bind; only one may listen.
+        rustix::net::listen(&socket, 1)?;
+    }
+    Ok(())
+}
+
+fn taken(port: u16, protocol: Protocol) -> String {
+    let listeners = snapshot(&Ours::default());
+    let holder = listeners.0.iter().find(|listener| listener.address.port() == port && listener.protocol == protocol);
+    match holder {
+        Some(listener) => format!("{listener}: end it, or give the server another port"),
+        None => format!("{port}/{} is in use: end what holds it, or give the server another port", protocol.word()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    #[test]
+    fn a_row_of_proc_is_read_and_a_connection_is_no_listener() {
+        let line = "  1: 0100007F:6989 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0";
+        let row = parse_row(line, Some("0A")).unwrap();
+        assert_eq!(row, Row { address: "127.0.0.1:27017".parse().unwrap(), uid: 1000, inode: 4711 });
+        assert_eq!(parse_row(&line.replace(" 0A ", " 01 "), Some("0A")), None);
+        assert_eq!(parse_address("00000000000000000000000001000000:0050"), Some("[::1]:80".parse().unwrap()));
+        for bad in ["", ":", "x:y", "0100:0050", "ééééé:0050", "0100007F0100007F:0050"] {
+            assert_eq!(parse_address(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_listener_is_found_and_named_and_our_own_is_not() {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpListener::bind("[::]:0").unwrap();
+        let me = std::process::id();
+        let all = snapshot(&Ours::default());
+        for port in [udp.local_addr().unwrap().port(), tcp.local_addr().unwrap().port()] {
+            let listener = all.on(port).unwrap();
+            assert!(matches!(&listener.owner, ListenerOwner::Process { pid, .. } if *pid == me), "{listener}");
+        }
+        let port = udp.local_addr().unwrap().port();
+        let ours = Ours { pids: [me as i32].into(), ports: HashSet::new() };
+        assert!(snapshot(&ours).on(port).is_none());
+        let ours = Ours { pids: HashSet::new(), ports: [port].into() };
+        assert!(snapshot(&ours).on(port).is_none());
+    }
+
+    #[test]
+    fn a_port_that_somebody_holds_is_refused_with_the_name_of_the_holder() {
+        let udp = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let port = udp.local_addr().unwrap().port();
+        let text = probe(port).unwrap_err();
+        assert!(text.starts_with(&format!("{port}/udp is held by ")) && text.contains("(pid "), "{text}");
+        drop(udp);
+
+        let tcp = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        assert!(probe(port).unwrap_err().starts_with(&format!("{port}/tcp is held by ")));
+    }
+
+    #[test]
+    fn connections_that_linger_are_no_obstacle() {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        // The side that closes first lingers in TIME_WAIT.
+        drop(server);
+        drop(client);
+        drop(listener);
+        assert_eq!(probe(port), Ok(()));
+    }
+}

@@ -1,0 +1,205 @@
+//! Carries out a plan, step by step, in the process that is to become PID 1 of the sandbox.
+//!
+//! Called by [`super::super::shim::init`] only. The first step that fails ends it; the namespaces go away with the
+//! process, so nothing is undone by hand.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use rustix::process::{Resource, Rlimit};
+
+use super::{INNER_ID, Step, layer};
+use crate::host::remedy;
+use crate::sys;
+
+/// Where the opened layers get their short names, in the new root.
+const SHORT: &str = ".layers";
+
+/// What the steps hand to each other.
+struct Inside {
+    /// The service user, outside.
+    uid: u32,
+    gid: u32,
+    /// Opened layers; they must stay open until the overlay is mounted.
+    opened: Vec<OwnedFd>,
+    /// File system of the upper.
+    device: u64,
+}
+
+/// Does every step. Errors are texts for people, with the remedy. `uid`, `gid`: the service user outside.
+pub fn apply(steps: &[Step], uid: u32, gid: u32) -> Result<(), String> {
+    let mut inside = Inside { uid, gid, opened: Vec::new(), device: 0 };
+    // What is made here is for the inside alone; the modes below are meant as they stand.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+    for step in steps {
+        inside.carry_out(step)?;
+    }
+    Ok(())
+}
+
+impl Inside {
+    fn carry_out(&mut self, step: &Step) -> Result<(), String> {
+        let done = match step {
+            Step::Layer(number, layer) => return self.open_layer(*number, layer).map_err(|error| error.to_string()),
+            Step::MapIds => sys::namespace::map_ids(INNER_ID, self.uid, self.gid),
+            Step::MakeMountsPrivate => sys::mount::make_private(),
+            Step::Root(at) => new_root(at),
+            Step::Folder(at) => folder(at),
+            Step::Text(at, text) => folder_of(at).and_then(|()| fs::write(at, text)),
+            Step::Link(at, target) => folder_of(at).and_then(|()| symlink(target, at)),
+            Step::Upper { upper, work } => self.open_upper(upper, work),
+            Step::Overlay { at, lowers } => self.mount_overlay(at, *lowers),
+            Step::Memory { at, bytes, mode, executable } => {
+                folder(at).and_then(|()| sys::mount::tmpfs(at, *bytes, *mode, *executable))
+            }
+            Step::Proc(at) => folder(at).and_then(|()| sys::mount::proc(at)),
+            Step::Terminals(at) => folder(at).and_then(|()| sys::mount::devpts(at)),
+            Step::Device(name) => device(name),
+            Step::System(name) => system(name),
+            Step::Setting(name) => setting(name),
+            Step::Bind(bind) => bind_at(&bind.from, &bind.to).and_then(|()| {
+                if bind.writable { sys::mount::make_harmless(&bind.to) } else { sys::mount::make_read_only(&bind.to) }
+            }),
+            Step::Pin { from, to } => {
+                // The place exists unless the game removed a folder above it: then it is made again, in the upper.
+                bind_at(from, to).and_then(|()| sys::mount::make_read_only(to))
+            }
+            Step::HostName(name) => rustix::system::sethostname(name.as_bytes()).map_err(io::Error::from),
+            Step::EnterRoot => enter_root(),
+            Step::Resources { open_files, file_bytes, processes } => limit(*open_files, *file_bytes, *processes),
+            Step::DropCapabilities => sys::namespace::drop_capabilities(),
+            Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true).map_err(io::Error::from),
+            Step::FilterCalls => sys::seccomp::apply(),
+        };
+        done.map_err(|error| remedy::step_failed(step, &error))
+    }
+
+    fn open_upper(&mut self, upper: &Path, work: &Path) -> io::Result<()> {
+        fs::create_dir(SHORT)?;
+        for (name, path) in [("u", upper), ("w", work)] {
+            let handle = sys::fs::open_handle(path)?;
+            self.device = rustix::fs::fstat(&handle)?.st_dev;
+            symlink(sys::fs::path_of(&handle), Path::new(SHORT).join(name))?;
+            self.opened.push(handle);
+        }
+        Ok(())
+    }
+
+    fn open_layer(&mut self, number: usize, layer: &super::Layer) -> Result<(), layer::LayerError> {
+        let handle = layer::open(layer)?;
+        layer::check(layer, &handle, self.device)?;
+        let linked = symlink(sys::fs::path_of(&handle), Path::new(SHORT).join(number.to_string()));
+        linked.map_err(|error| layer::LayerError::Unfit {
+            name: layer.name.clone(),
+            folder: layer.folder.clone(),
+            problem: error.to_string(),
+        })?;
+        self.opened.push(handle);
+        Ok(())
+    }
+
+    fn mount_overlay(&mut self, at: &Path, lowers: usize) -> io::Result<()> {
+        folder(at)?;
+        std::env::set_current_dir(SHORT)?;
+        let mounted = sys::mount::overlay(&Path::new("..").join(at), lowers);
+        std::env::set_current_dir("..")?;
+        mounted?;
+        self.opened.clear();
+        fs::remove_dir_all(SHORT)
+    }
+}
+
+/// Folders of the new root must be enterable by the inner user whatever the umask of the daemon was.
+fn folder(at: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(at)
+}
+
+fn folder_of(at: &Path) -> io::Result<()> {
+    at.parent().map_or(Ok(()), folder)
+}
+
+fn new_root(at: &Path) -> io::Result<()> {
+    sys::mount::tmpfs(at, 4 << 20, 0o755, true)?;
+    std::env::set_current_dir(at)
+}
+
+/// Binds a file or folder of the host at a place that is made for it.
+fn bind_at(from: &Path, to: &Path) -> io::Result<()> {
+    let handle = sys::fs::open_handle(from)?;
+    let stat = rustix::fs::fstat(&handle)?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+        folder(to)?;
+    } else {
+        folder_of(to)?;
+        if !to.exists() {
+            fs::File::create(to)?;
+        }
+    }
+    sys::mount::bind(&handle, to)
+}
+
+fn device(name: &str) -> io::Result<()> {
+    let from = Path::new("/dev").join(name);
+    // Containers may lack one or the other; programs then get what they would get there.
+    if !from.exists() {
+        return Ok(());
+    }
+    bind_at(&from, &Path::new("dev").join(name))
+}
+
+fn system(name: &str) -> io::Result<()> {
+    let from = Path::new("/").join(name);
+    let Ok(kind) = fs::symlink_metadata(&from) else { return Ok(()) };
+    if kind.is_symlink() {
+        return symlink(fs::read_link(&from)?, name);
+    }
+    bind_at(&from, Path::new(name))?;
+    sys::mount::make_read_only(Path::new(name))
+}
+
+fn setting(name: &str) -> io::Result<()> {
+    let from = Path::new("/etc").join(name);
+    if !from.exists() {
+        return Ok(());
+    }
+    let to = Path::new("etc").join(name);
+    bind_at(&from, &to)?;
+    sys::mount::make_read_only(&to)
+}
+
+fn enter_root() -> io::Result<()> {
+    // "." twice: the old root ends up mounted over the new one and is taken off from there (pivot_root(2)).
+    rustix::process::pivot_root(".", ".")?;
+    sys::mount::detach(Path::new("."))?;
+    std::env::set_current_dir("/")?;
+    fs::set_permissions("/", fs::Permissions::from_mode(0o755))?;
+    // Not recursive: the game, /tmp and /home stay writable.
+    Ok(rustix::mount::mount_remount(
+        "/",
+        rustix::mount::MountFlags::RDONLY
+            | rustix::mount::MountFlags::NOSUID
+            | rustix::mount::MountFlags::NODEV
+            | rustix::mount::MountFlags::BIND,
+        c"",
+    )?)
+}
+
+fn limit(open_files: u64, file_bytes: Option<u64>, processes: Option<u64>) -> io::Result<()> {
+    let lower = |resource: Resource, wanted: Option<u64>| {
+        let Some(wanted) = wanted else { return Ok(()) };
+        // Never above what we were given ourselves: that would need a right that nobody here has.
+        let most = rustix::process::getrlimit(resource).maximum;
+        let value = Some(most.map_or(wanted, |most| most.min(wanted)));
+        rustix::process::setrlimit(resource, Rlimit { current: value, maximum: value })
+    };
+    lower(Resource::Core, Some(0))?;
+    lower(Resource::Nofile, Some(open_files))?;
+    lower(Resource::Fsize, file_bytes)?;
+    if sys::namespace::counts_processes() {
+        lower(Resource::Nproc, processes)?;
+    }
+    Ok(())
+}

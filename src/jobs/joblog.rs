@@ -1,0 +1,144 @@
+//! A job's log: lines go to a queue at once and to the store in batches, one commit for many lines.
+//!
+//! A client sees a line only after its commit (the event leaves after it), so a line shown is a line stored. When the
+//! store cannot take lines (a full disk), the job learns it at the next [`JobLog::flush`] and fails with that reason.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+use crate::domain::Domain;
+use crate::model::id::JobId;
+use crate::model::job::{Stream, cut_line};
+use crate::model::machine::Progressing;
+use crate::model::time::Timestamp;
+
+/// Lines of one commit at most: keeps a transaction short.
+const BATCH: usize = 2_000;
+
+/// The queue of one job.
+pub struct JobLog {
+    job: JobId,
+    line_max: usize,
+    pending: Mutex<Vec<(Timestamp, Stream, String)>>,
+    queued: Notify,
+    drained: Notify,
+    busy: AtomicBool,
+    broken: Mutex<Option<String>>,
+    cancelled: watch::Sender<bool>,
+}
+
+impl JobLog {
+    /// An empty log of `job`.
+    pub fn new(job: JobId, line_max: usize) -> Self {
+        Self {
+            job,
+            line_max,
+            pending: Mutex::default(),
+            queued: Notify::new(),
+            drained: Notify::new(),
+            busy: AtomicBool::new(false),
+            broken: Mutex::default(),
+            cancelled: watch::Sender::new(false),
+        }
+    }
+
+    /// Queues a line of the stream. Line breaks within `text` make several lines.
+    pub fn line(&self, stream: Stream, text: &str) {
+        let at = Timestamp::now();
+        let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for line in text.split('\n') {
+            pending.push((at, stream, cut_line(line.trim_end_matches('\r'), self.line_max)));
+        }
+        drop(pending);
+        self.queued.notify_one();
+    }
+
+    /// Writes queued lines until the log is dropped from its runner; spawned beside the job.
+    pub async fn write(&self, domain: Domain) {
+        loop {
+            self.queued.notified().await;
+            loop {
+                let batch = self.take();
+                if batch.is_empty() {
+                    break;
+                }
+                let (domain, job) = (domain.clone(), self.job);
+                let written = tokio::task::spawn_blocking(move || domain.append_lines(job, batch)).await;
+                let error = match written {
+                    Ok(Ok(_)) => None,
+                    Ok(Err(refusal)) => Some(refusal.to_string()),
+                    Err(error) => Some(error.to_string()),
+                };
+                if let Some(error) = error {
+                    log::error!("job {}: its log cannot be written: {error}", self.job);
+                    *self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                }
+            }
+            self.busy.store(false, Ordering::Release);
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// Waits until every line queued so far is stored, or says why it is not.
+    pub async fn flush(&self) -> Result<(), String> {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            // Registered before the check, so that a wake between the two is not lost.
+            drained.as_mut().enable();
+            if let Some(error) = self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+                return Err(error);
+            }
+            let idle = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
+                && !self.busy.load(Ordering::Acquire);
+            if idle {
+                return Ok(());
+            }
+            drained.await;
+        }
+    }
+
+    /// Lines that wait to be stored: a chatty source pauses when there are many.
+    pub fn backlog(&self) -> usize {
+        self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    }
+
+    /// Tells the job to end.
+    pub fn cancel(&self) {
+        self.cancelled.send_replace(true);
+    }
+
+    /// Whether the job was told to end.
+    pub fn cancelled_now(&self) -> watch::Ref<'_, bool> {
+        self.cancelled.borrow()
+    }
+
+    fn take(&self) -> Vec<(Timestamp, Stream, String)> {
+        let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !pending.is_empty() {
+            self.busy.store(true, Ordering::Release);
+        }
+        let rest = if pending.len() > BATCH { pending.split_off(BATCH) } else { Vec::new() };
+        std::mem::replace(&mut pending, rest)
+    }
+}
+
+impl Progressing for JobLog {
+    fn say(&self, text: &str) {
+        self.line(Stream::Stdout, text);
+    }
+
+    fn complain(&self, text: &str) {
+        self.line(Stream::Stderr, text);
+    }
+
+    fn job(&self) -> JobId {
+        self.job
+    }
+
+    fn cancelled(&self) -> watch::Receiver<bool> {
+        self.cancelled.subscribe()
+    }
+}

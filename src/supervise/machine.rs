@@ -1,0 +1,44 @@
+//! The face of the machine that pages see: consoles, facts, listeners.
+
+use tokio::sync::{oneshot, watch};
+
+use super::{Request, SupervisorHandle};
+use crate::host::paths::Run;
+use crate::host::{console, ports};
+use crate::model::id::{HostId, ServerId};
+use crate::model::machine::{ConsoleChunk, ConsoleCursor, ConsoleError, Facts, Later, Machine};
+use crate::model::port::Listeners;
+
+impl Machine for SupervisorHandle {
+    fn listeners(&self) -> Listeners {
+        ports::snapshot(&self.0.ours())
+    }
+
+    fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError> {
+        console::read(&self.0.context.paths, Run::Server(HostId::of(server)), from, max)
+            .map_err(|error| ConsoleError::Machine(error.to_string()))
+    }
+
+    fn console_tail(&self, server: ServerId, lines: usize) -> Result<ConsoleCursor, ConsoleError> {
+        console::tail(&self.0.context.paths, Run::Server(HostId::of(server)), lines)
+            .map_err(|error| ConsoleError::Machine(error.to_string()))
+    }
+
+    fn console_grown(&self, server: ServerId) -> watch::Receiver<ConsoleCursor> {
+        self.0.handle(server, |handle| handle.window.grown.subscribe())
+    }
+
+    fn console_send(&self, server: ServerId, line: String) -> Later<'_, Result<(), ConsoleError>> {
+        let supervisor = self.0.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            supervisor.send(server, Request::SendLine { line, answer }).await;
+            answered.await.unwrap_or(Err(ConsoleError::NotRunning))
+        })
+    }
+
+    fn facts(&self, server: ServerId) -> Option<Facts> {
+        let window = self.0.lock().get(&server).map(|handle| handle.window.clone())?;
+        window.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,193 @@
+//! The box itself, for admins: game files, audit log, settings.
+
+use maud::html;
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+use crate::domain::audit::AuditFilter;
+use crate::domain::builds::BuildView;
+use crate::domain::jobs::JobFilter;
+use crate::domain::settings::SettingsChange;
+use crate::domain::Page;
+use crate::model::FieldError;
+use crate::model::id::BuildId;
+use crate::model::job::Operation;
+use crate::web::error::{Answer, Fault};
+use crate::web::extract::{Call, Given};
+use crate::web::layout::{Field, action, csrf_field, form_alert, next_link, select, size, when};
+use crate::web::{json as objects, reply};
+
+fn build_json(view: &BuildView) -> Value {
+    let build = &view.build;
+    json!({
+        "id": build.id, "label": build.label, "active": view.active, "bytes": build.bytes, "layers": build.layers,
+        "created_at": build.created_at.to_string(), "job_id": build.job_id,
+    })
+}
+
+/// `GET /admin/install`.
+pub async fn install_page(given: Given) -> Answer {
+    let call = given.admin()?;
+    let filter = JobFilter { operation: Some(Operation::Install), ..JobFilter::default() };
+    let (builds, jobs) = call
+        .run(move |web, actor| {
+            Ok((web.domain.list_builds(actor)?, web.domain.list_jobs(actor, &filter, &Page::first(10))?))
+        })
+        .await?;
+    if call.is_json() {
+        return Ok(call.whole_list(&builds, build_json));
+    }
+    let csrf = call.csrf();
+    Ok(call.show(
+        "Game files",
+        &html! {
+            div.head { h1 { "Game files" } (action("/admin/install", "Install or update", "main", csrf)) }
+            section.card.scroll {
+                @if builds.is_empty() {
+                    p { "The game is not installed yet. Installing downloads about 9 GB by SteamCMD; servers that run keep their files until their next start." }
+                } @else {
+                    table {
+                        thead { tr { th { "Build" } th { "When" } th { "Size" } th { "Job" } th { span.visually-hidden { "Actions" } } } }
+                        tbody {
+                            @for view in &builds {
+                                tr {
+                                    td { (view.build.label) @if view.active { " " span.badge data-state="running" { "active" } } }
+                                    td { (when(view.build.created_at)) }
+                                    td.number { (size(view.build.bytes)) }
+                                    td { @if let Some(job) = view.build.job_id { a href=(format!("/jobs/{job}")) { (job) } } }
+                                    td { @if !view.active { (action(&format!("/admin/builds/{}/activate", view.build.id), "Use this one", "", csrf)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            section.card.scroll { h2 { "Installs" } (super::jobs::table(&jobs.items)) }
+        },
+    ))
+}
+
+/// `POST /admin/install`.
+pub async fn install(given: Given) -> Answer {
+    let call = given.admin()?;
+    let job = call.run(|web, actor| web.domain.request_install(actor)).await?;
+    Ok(call.enqueued(&job))
+}
+
+/// `GET /admin/builds`.
+pub async fn builds(given: Given) -> Answer {
+    let call = given.admin()?;
+    if !call.is_json() {
+        return Ok(call.go("/admin/install"));
+    }
+    let builds = call.run(|web, actor| web.domain.list_builds(actor)).await?;
+    Ok(call.whole_list(&builds, build_json))
+}
+
+/// `POST /admin/builds/{id}/activate`.
+pub async fn activate(id: u64, given: Given) -> Answer {
+    let call = given.admin()?;
+    let build = call.run(move |web, actor| web.domain.activate_build(actor, BuildId(id))).await?;
+    Ok(call.changed(&build_json(&BuildView { build, active: true }), "/admin/install"))
+}
+
+/// `GET /admin/audit`.
+pub async fn audit(given: Given) -> Answer {
+    let call = given.admin()?;
+    let word = |name: &str| call.query.typed(name).map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned);
+    let filter = AuditFilter { actor: word("actor"), action: word("action"), object: word("object") };
+    let page = call.page()?;
+    let shown = filter.clone();
+    let entries = call.run(move |web, actor| web.domain.list_audit(actor, &filter, &page)).await?;
+    if call.is_json() {
+        return Ok(call.list(&entries, objects::audit));
+    }
+    let typed = |word: &Option<String>| word.clone().unwrap_or_default();
+    let query: String = form_urlencoded::Serializer::new(String::new())
+        .append_pair("actor", &typed(&shown.actor))
+        .append_pair("action", &typed(&shown.action))
+        .append_pair("object", &typed(&shown.object))
+        .finish();
+    Ok(call.show(
+        "Audit",
+        &html! {
+            h1 { "Audit" }
+            form.row.filters method="get" action="/admin/audit" {
+                (Field::text("actor", "Who", &typed(&shown.actor)).render(None))
+                (Field::text("action", "Action", &typed(&shown.action)).render(None))
+                (Field::text("object", "Object", &typed(&shown.object)).render(None))
+                button type="submit" { "Show" }
+            }
+            div.card.scroll {
+                table {
+                    thead { tr { th { "When" } th { "Who" } th { "From" } th { "Action" } th { "Object" } } }
+                    tbody {
+                        @for entry in &entries.items {
+                            tr {
+                                td { (when(entry.at)) } td { (entry.actor) } td { (entry.address) }
+                                td { code { (entry.action) } } td.wrap { (entry.object) }
+                            }
+                        }
+                        @if entries.items.is_empty() { tr { td colspan="5" { "Nothing." } } }
+                    }
+                }
+            }
+            (next_link(&format!("/admin/audit?{query}"), entries.next.as_deref()))
+        },
+    ))
+}
+
+/// `GET /admin/settings`.
+pub async fn settings(given: Given) -> Answer {
+    let call = given.admin()?;
+    let settings = call.run(|web, _| web.domain.settings()).await?;
+    if call.is_json() {
+        return Ok(reply::json_with(StatusCode::OK, &json!(settings)));
+    }
+    let (open, max) = (settings.signup_open.to_string(), settings.max_servers_per_user.to_string());
+    Ok(call.show("Settings", &settings_form(&call, &open, &max, None)))
+}
+
+fn settings_form(call: &Call, open: &str, max: &str, fault: Option<&Fault>) -> maud::Markup {
+    let options = [("true".to_owned(), "open to everybody".to_owned()), ("false".to_owned(), "closed".to_owned())];
+    html! {
+        section.card.narrow {
+            h1 { "Settings" }
+            (form_alert(fault, &["signup_open", "max_servers_per_user"]))
+            form method="post" action="/admin/settings" {
+                (csrf_field(call.csrf()))
+                (select("signup_open", "Sign-up", &options, open, fault))
+                (Field { kind: "number", required: true, hint: "Admins have no limit.", ..Field::text("max_servers_per_user", "Servers per user", max) }.render(fault))
+                button.main type="submit" { "Save" }
+            }
+        }
+    }
+}
+
+/// `POST /admin/settings`.
+pub async fn update_settings(given: Given) -> Answer {
+    let call = given.admin()?;
+    let fields = call.fields();
+    let outcome = async {
+        let max = fields.number("max_servers_per_user")?;
+        let change = SettingsChange {
+            signup_open: fields.flag("signup_open")?,
+            max_servers_per_user: max
+                .map(u32::try_from)
+                .transpose()
+                .map_err(|_| FieldError::new("max_servers_per_user", "is too large"))?,
+        };
+        call.run(move |web, actor| web.domain.update_settings(actor, change)).await
+    };
+    match outcome.await {
+        Ok(settings) => Ok(call.changed(&json!(settings), "/admin/settings")),
+        Err(fault) => {
+            if call.is_json() {
+                return Err(fault);
+            }
+            let typed = |name| fields.typed(name).unwrap_or_default();
+            let form = settings_form(&call, typed("signup_open"), typed("max_servers_per_user"), Some(&fault));
+            reply::refuse(&call, fault, |fault| call.show_refused("Settings", &form, fault))
+        }
+    }
+}

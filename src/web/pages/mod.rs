@@ -1,0 +1,13 @@
+//! The pages, one file per noun. Handlers are small: open the gate, read the fields, one call of the domain, answer in
+//! the client's shape. None of them decides a rule: the domain does.
+
+pub mod account;
+pub mod admin;
+pub mod blueprints;
+pub mod dashboard;
+pub mod entry;
+pub mod jobs;
+pub mod overlays;
+pub mod ports;
+pub mod servers;
+pub mod users;

@@ -1,0 +1,153 @@
+//! Servers: the list, one server with its console, and what can be asked of it.
+
+mod form;
+mod show;
+
+pub use form::{batch, create, edit_page, new_page, update};
+pub use show::{card, card_markup, logs, panel, show};
+
+use maud::html;
+
+use crate::model::id::ServerId;
+use crate::model::job::Operation;
+use crate::web::error::{Answer, Fault};
+use crate::web::extract::{Call, Given};
+use crate::web::layout::{Field, badge, csrf_field, form_alert, next_link};
+use crate::web::{json, reply};
+
+/// Most characters of a console line that is typed.
+const CONSOLE_LINE_MAX: usize = 512;
+
+/// `GET /servers`.
+pub async fn list(given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let page = call.page()?;
+    let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
+    if call.is_json() {
+        return Ok(call.list(&servers, json::server));
+    }
+    Ok(call.show(
+        "Servers",
+        &html! {
+            div.head { h1 { "Servers" } a.button.main href="/servers/new" { "New server" } }
+            div.card.scroll {
+                table {
+                    thead { tr { th { "Name" } th { "State" } th { "Port" } th { "Blueprint" } th { "Owner" } } }
+                    tbody {
+                        @for view in &servers.items {
+                            tr {
+                                td { a href=(format!("/servers/{}", view.server.id)) { (view.server.name) } }
+                                td { (badge(view.display_state)) @if view.drift { " " span.badge data-state="drift" { "drift" } } }
+                                td.number { (view.server.port) }
+                                td { a href=(format!("/blueprints/{}", view.server.blueprint_id)) { (view.blueprint_name) } }
+                                td { (view.owner) }
+                            }
+                        }
+                        @if servers.items.is_empty() {
+                            tr { td colspan="5" { "No servers yet. " a href="/servers/new" { "Make the first" } "." } }
+                        }
+                    }
+                }
+            }
+            (next_link("/servers", servers.next.as_deref()))
+        },
+    ))
+}
+
+/// Asks for a job.
+async fn request(id: u64, given: Given, operation: Operation) -> Answer {
+    let call = given.signed_in()?;
+    enqueue(&call, ServerId(id), operation).await
+}
+
+async fn enqueue(call: &Call, id: ServerId, operation: Operation) -> Answer {
+    let job = call.run(move |web, actor| web.domain.request(actor, id, operation)).await?;
+    Ok(call.enqueued(&job))
+}
+
+/// `POST /servers/{id}/initialize`.
+pub async fn initialize(id: u64, given: Given) -> Answer {
+    request(id, given, Operation::Initialize).await
+}
+
+/// `POST /servers/{id}/start`.
+pub async fn start(id: u64, given: Given) -> Answer {
+    request(id, given, Operation::Start).await
+}
+
+/// `POST /servers/{id}/stop`.
+pub async fn stop(id: u64, given: Given) -> Answer {
+    request(id, given, Operation::Stop).await
+}
+
+/// `POST /servers/{id}/restart`.
+pub async fn restart(id: u64, given: Given) -> Answer {
+    request(id, given, Operation::Restart).await
+}
+
+/// `DELETE /servers/{id}`: enqueues.
+pub async fn delete(id: u64, given: Given) -> Answer {
+    request(id, given, Operation::Delete).await
+}
+
+/// `GET /servers/{id}/delete`: asks by name first.
+pub async fn delete_page(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
+    Ok(call.show("Delete a server", &delete_form_markup(&call, id, &view.server.name, None)))
+}
+
+/// `POST /servers/{id}/delete`: the form twin. A page sends the name along; a form without the field is a program's.
+pub async fn delete_form(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    if let Some(typed) = call.fields().typed("confirm").map(str::trim).map(str::to_owned) {
+        let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
+        if typed != view.server.name {
+            let fault = Fault::field("confirm", "this is not the server's name");
+            return reply::refuse(&call, fault, |fault| {
+                call.show_refused(
+                    "Delete a server",
+                    &delete_form_markup(&call, id, &view.server.name, Some(fault)),
+                    fault,
+                )
+            });
+        }
+    }
+    enqueue(&call, ServerId(id), Operation::Delete).await
+}
+
+fn delete_form_markup(call: &Call, id: u64, name: &str, fault: Option<&Fault>) -> maud::Markup {
+    html! {
+        section.card.narrow {
+            h1 { "Delete " (name) }
+            p { "The game is stopped; what it wrote, its console and its port go. Its jobs stay in the list. This cannot be undone." }
+            (form_alert(fault, &["confirm"]))
+            form method="post" action=(format!("/servers/{id}/delete")) {
+                (csrf_field(call.csrf()))
+                (Field { required: true, hint: "Type the name of the server.", ..Field::text("confirm", "Name", "") }.render(fault))
+                button.danger type="submit" { "Delete" }
+                " " a.button href=(format!("/servers/{id}")) { "Keep it" }
+            }
+        }
+    }
+}
+
+/// `POST /servers/{id}/console`: types a line into the game.
+pub async fn console(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let id = ServerId(id);
+    let line = call.fields().required_text("line")?;
+    let line = line.trim_end_matches(['\r', '\n']).to_owned();
+    if line.chars().any(char::is_control) {
+        return Err(Fault::field("line", "must be one line without control characters"));
+    }
+    if line.chars().count() > CONSOLE_LINE_MAX {
+        return Err(Fault::field("line", format!("has more than {CONSOLE_LINE_MAX} characters")));
+    }
+    let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    call.web.machine.console_send(id, line.clone()).await?;
+    // Written after it was sent: the log says what happened.
+    let object = format!("server {id} \"{}\": {line}", view.server.name);
+    call.run(move |web, actor| web.domain.record(actor, "server.console", &object)).await?;
+    Ok(call.gone(&format!("/servers/{id}")))
+}

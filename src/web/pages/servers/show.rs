@@ -1,0 +1,283 @@
+//! One server: its card on the dashboard, its page, its console without script.
+
+use std::sync::Arc;
+
+use maud::{Markup, html};
+use serde_json::json;
+use warp::http::StatusCode;
+
+use crate::domain::jobs::JobFilter;
+use crate::domain::Page;
+use crate::domain::servers::ServerView;
+use crate::model::id::ServerId;
+use crate::model::machine::{ConsoleError, Facts};
+use crate::model::server::ActualState;
+use crate::web::error::{Answer, Fault};
+use crate::web::extract::{Call, Given};
+use crate::web::layout::{badge, csrf_field, live_action, when};
+use crate::web::sse::console::Lines;
+use crate::web::{json as objects, reply};
+
+/// Bytes of console that one page holds at most.
+const LOG_BYTES_MAX: usize = 1 << 20;
+/// Lines of console on a page without script.
+const LOG_LINES: u64 = 200;
+
+/// `GET /servers/{id}`.
+pub async fn show(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let id = ServerId(id);
+    let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    if call.is_json() {
+        return Ok(reply::json_with(StatusCode::OK, &objects::server(&view)));
+    }
+    let filter = JobFilter { server_id: Some(id), ..JobFilter::default() };
+    let jobs = call.run(move |web, actor| web.domain.list_jobs(actor, &filter, &Page::first(10))).await?;
+    let server = &view.server;
+    Ok(call.show(
+        &server.name,
+        &html! {
+            div.head {
+                h1 { (server.name) }
+                div.actions {
+                    a.button href=(format!("/servers/{id}/edit")) { "Change" }
+                    " " a.button.danger href=(format!("/servers/{id}/delete")) { "Delete" }
+                }
+            }
+            (panel_markup(&call, &view, call.web.machine.facts(id).as_ref()))
+            section.card {
+                div.head { h2 { "Console" } a href=(format!("/servers/{id}/logs")) { "As text" } }
+                (console_markup(&call, id))
+            }
+            section.card.scroll {
+                h2 { "Jobs" }
+                (super::super::jobs::table(&jobs.items))
+                p { a href=(format!("/jobs?server_id={id}")) { "All jobs of this server" } }
+            }
+        },
+    ))
+}
+
+/// `GET /servers/{id}/panel`: state and actions, after either changed.
+pub async fn panel(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
+    Ok(reply::fragment(panel_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref())))
+}
+
+/// `GET /servers/{id}/card`: its card on the dashboard.
+pub async fn card(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
+    Ok(reply::fragment(card_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref())))
+}
+
+fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Markup {
+    let server = &view.server;
+    let id = server.id;
+    html! {
+        section.card #panel data-live=(format!("server-{id}")) hx-get=(format!("/servers/{id}/panel")) hx-trigger="live" hx-swap="outerHTML" {
+            div.head {
+                p.state { (badge(view.display_state)) @if view.drift { " " (drift(view)) } }
+                (actions(call, view))
+            }
+            dl.facts {
+                div { dt { "Address" } dd { (address(call, server.port)) } }
+                @if let Some(port) = server.tv_port { div { dt { "SourceTV port" } dd.number { (port) } } }
+                div { dt { "Blueprint" } dd { a href=(format!("/blueprints/{}", server.blueprint_id)) { (view.blueprint_name) } } }
+                div { dt { "Owner" } dd { (view.owner) } }
+                div { dt { "Wanted" } dd { (server.desired_state.word()) } }
+                (facts_markup(facts))
+                @if let Some(at) = server.started_at.filter(|_| server.actual_state == ActualState::Running) {
+                    div { dt { "Running since" } dd { (when(at)) } }
+                }
+            }
+            @if let Some(error) = &server.last_error { div.alert.bad { p { "Last error" } pre { (error) } } }
+            @for job in &view.active {
+                p { (badge(job.state.word())) " " a href=(format!("/jobs/{}", job.id)) { (job.operation.word()) " (job " (job.id) ")" } }
+            }
+        }
+    }
+}
+
+fn facts_markup(facts: Option<&Facts>) -> Markup {
+    html! {
+        @if let Some(facts) = facts {
+            div { dt { "Players" } dd.number { (players(facts)) } }
+            @if let Some(map) = &facts.map { div { dt { "Map" } dd { (map) } } }
+            @if let Some(ping) = facts.ping_ms { div { dt { "Answers in" } dd.number { (ping) " ms" } } }
+        }
+    }
+}
+
+fn players(facts: &Facts) -> String {
+    let count = |number: Option<u32>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let bots = facts.bots.filter(|bots| *bots > 0).map_or_else(String::new, |bots| format!(" + {bots} bots"));
+    format!("{} of {}{bots}", count(facts.players), count(facts.max_players))
+}
+
+fn drift(view: &ServerView) -> Markup {
+    html! { span.badge data-state="drift" { "should be " (view.server.desired_state.word()) } }
+}
+
+/// `host:port`, and a link that starts the game and connects.
+fn address(call: &Call, port: u16) -> Markup {
+    let host = call.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let public = call.web.settings.public_authority();
+    let named = call.web.settings.public_address.as_deref();
+    let host = named.unwrap_or(if public.is_empty() { host } else { public });
+    let host = if named.is_some() { host } else { without_port(host) };
+    let address = format!("{host}:{port}");
+    html! {
+        @if host.is_empty() { span.number { (port) } } @else {
+            a.number href=(format!("steam://connect/{address}")) { (address) }
+            " " button.quiet.copy type="button" data-copy=(address) hidden { "Copy" }
+        }
+    }
+}
+
+/// The host of an authority: `[::1]:27080` → `[::1]`. Characters that no host has make it empty.
+fn without_port(authority: &str) -> &str {
+    let host = if authority.starts_with('[') {
+        authority.find(']').map_or("", |end| &authority[..=end])
+    } else {
+        authority.split(':').next().unwrap_or_default()
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '[' | ']' | ':' | '_');
+    if host.chars().all(fits) { host } else { "" }
+}
+
+/// The buttons that make sense now; the job decides in the end.
+fn actions(call: &Call, view: &ServerView) -> Markup {
+    let id = view.server.id;
+    let csrf = call.csrf();
+    let action = |word: &str, text: &str, class: &str| live_action(&format!("/servers/{id}/{word}"), text, class, csrf);
+    let (runs, stopped) = match view.server.actual_state {
+        ActualState::Running | ActualState::Starting => (true, false),
+        ActualState::Stopped | ActualState::Failed => (false, true),
+        ActualState::Unknown => (true, true),
+    };
+    html! {
+        div.actions {
+            @if !view.server.deleting {
+                @if stopped { (action("start", "Start", "main")) }
+                @if runs { (action("stop", "Stop", "")) (action("restart", "Restart", "")) }
+                @if stopped { (action("initialize", "Initialize", "")) }
+            }
+        }
+    }
+}
+
+/// A server on the dashboard.
+pub fn card_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Markup {
+    let server = &view.server;
+    let id = server.id;
+    html! {
+        article.card.server data-live=(format!("server-{id}")) hx-get=(format!("/servers/{id}/card")) hx-trigger="live" hx-swap="outerHTML" {
+            div.head {
+                h2 { a href=(format!("/servers/{id}")) { (server.name) } }
+                p.state { (badge(view.display_state)) @if view.drift { " " (drift(view)) } }
+            }
+            dl.facts {
+                div { dt { "Address" } dd { (address(call, server.port)) } }
+                div { dt { "Blueprint" } dd { (view.blueprint_name) } }
+                @if let Some(facts) = facts {
+                    div { dt { "Players" } dd.number { (players(facts)) } }
+                    @if let Some(map) = &facts.map { div { dt { "Map" } dd { (map) } } }
+                } @else {
+                    div { dt { "Players" } dd { "–" } }
+                    div { dt { "Map" } dd { "–" } }
+                }
+                div { dt { "Last job" } dd {
+                    @if let Some(job) = &view.last_job {
+                        a href=(format!("/jobs/{}", job.id)) { (job.operation.word()) } " " (job.state.word())
+                    } @else { "–" }
+                } }
+            }
+            (actions(call, view))
+        }
+    }
+}
+
+fn console_markup(call: &Call, id: ServerId) -> Markup {
+    html! {
+        div.console data-console=(format!("/servers/{id}/logs/stream?lines={LOG_LINES}")) {
+            div.console-tools hidden {
+                label { "Search " input type="search" data-search autocomplete="off"; }
+                button.quiet type="button" data-copy-log { "Copy" }
+                span.muted data-status { "connecting" }
+                button.quiet type="button" data-follow hidden { "Follow" }
+            }
+            pre.log role="log" aria-label="Console" aria-live="off" tabindex="0" data-lines {}
+            noscript { p { "The console moves only with JavaScript; " a href=(format!("/servers/{id}/logs")) { "its last lines as text" } "." } }
+        }
+        form.row data-command method="post" action=(format!("/servers/{id}/console")) {
+            (csrf_field(call.csrf()))
+            label.visually-hidden for="console-line" { "Console command" }
+            input #console-line type="text" name="line" placeholder="status" autocomplete="off" spellcheck="false" maxlength="512" required;
+            button type="submit" { "Send" }
+        }
+    }
+}
+
+/// `GET /servers/{id}/logs`: the last lines, without script; JSON gives each with its cursor.
+pub async fn logs(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let id = ServerId(id);
+    let lines = call.query.number("lines")?.unwrap_or(LOG_LINES).min(5_000) as usize;
+    let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    let lines = read(&call, id, lines).await?;
+    if call.is_json() {
+        let items: Vec<_> = lines.iter().map(|(cursor, text)| json!({ "cursor": cursor, "text": text })).collect();
+        return Ok(reply::json_with(StatusCode::OK, &json!({ "items": items, "next": null })));
+    }
+    Ok(call.show(
+        &format!("Console of {}", view.server.name),
+        &html! {
+            div.head { h1 { "Console of " (view.server.name) } a.button href=(format!("/servers/{id}")) { "Back" } }
+            section.card {
+                pre.log tabindex="0" { @for (_, text) in &lines { (text) "\n" } @if lines.is_empty() { "Nothing yet." } }
+            }
+        },
+    ))
+}
+
+async fn read(call: &Call, id: ServerId, lines: usize) -> Result<Vec<(u64, String)>, Fault> {
+    let web = Arc::clone(&call.web);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut at = web.machine.console_tail(id, lines)?;
+        let mut cutter = Lines::from(at);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while bytes < LOG_BYTES_MAX {
+            let chunk = web.machine.console_read(id, at, 64 * 1024)?;
+            if chunk.bytes.is_empty() {
+                break;
+            }
+            bytes += chunk.bytes.len();
+            at = chunk.start + chunk.bytes.len() as u64;
+            found.extend(cutter.take(&chunk).1);
+        }
+        Ok(found)
+    });
+    match read.await {
+        Ok(Ok(lines)) => Ok(lines),
+        Ok(Err(ConsoleError::NotRunning)) => Ok(Vec::new()),
+        Ok(Err(error @ ConsoleError::Machine(_))) => Err(error.into()),
+        Err(error) => {
+            log::error!("reading a console panicked: {error}");
+            Err(Fault::internal())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_authority_is_found_and_nonsense_is_dropped() {
+        assert_eq!(without_port("box.example:27080"), "box.example");
+        assert_eq!(without_port("[::1]:27080"), "[::1]");
+        assert_eq!(without_port("a\"onclick=x"), "");
+    }
+}

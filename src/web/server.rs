@@ -1,0 +1,190 @@
+//! The accept loops: HTTP over TCP and over the control socket, around the same routes.
+//!
+//! warp's own server leaves a half-sent header open for ever and drains until the last stream has left; here headers
+//! have a deadline and a size, connections have a cap, and a drain has an end. Called by the daemon; knows no route.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::extract::Peer;
+use super::{Routes, Web, service};
+
+/// Most header lines of a request.
+const HEADERS_MAX: usize = 64;
+/// Most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Pause after accept has failed, e.g. for want of descriptors: the connections that hold them must end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How connections are kept.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Most connections at a time.
+    pub connections: usize,
+    /// How long a client may take to send a request's head, and how long it may idle before the next one.
+    pub header_time: Duration,
+    /// How long open requests may last after the stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 512, header_time: Duration::from_secs(15), drain: Duration::from_secs(5) }
+    }
+}
+
+/// Serves TCP until `stop` becomes true, then drains.
+pub async fn serve_tcp(web: Arc<Web>, listener: TcpListener, stop: watch::Receiver<bool>) {
+    Connections::new(web, stop).serve(Page(listener)).await;
+}
+
+/// Serves the control socket until `stop` becomes true, then drains. Root and `service_uid` act as the box itself;
+/// others are turned away without a word.
+pub async fn serve_unix(web: Arc<Web>, listener: UnixListener, service_uid: u32, stop: watch::Receiver<bool>) {
+    Connections::new(web, stop).serve(Control { listener, service_uid }).await;
+}
+
+/// Where connections come from.
+trait Accept: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection; `None`: one that was turned away.
+    fn accept(&self) -> impl Future<Output = io::Result<Option<(Self::Stream, Peer)>>> + Send;
+}
+
+struct Page(TcpListener);
+
+impl Accept for Page {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<Option<(TcpStream, Peer)>> {
+        let (stream, address) = self.0.accept().await?;
+        // A page is many small writes; waiting to fill packets only delays it.
+        stream.set_nodelay(true)?;
+        Ok(Some((stream, Peer::Address(address))))
+    }
+}
+
+struct Control {
+    listener: UnixListener,
+    service_uid: u32,
+}
+
+impl Accept for Control {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<Option<(UnixStream, Peer)>> {
+        let (stream, _) = self.listener.accept().await?;
+        let uid = stream.peer_cred()?.uid();
+        if uid != 0 && uid != self.service_uid {
+            log::warn!("a process of uid {uid} was turned away from the control socket");
+            return Ok(None);
+        }
+        Ok(Some((stream, Peer::Control)))
+    }
+}
+
+/// The connections of one listener.
+struct Connections {
+    web: Arc<Web>,
+    routes: Routes,
+    free: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Connections {
+    fn new(web: Arc<Web>, stop: watch::Receiver<bool>) -> Self {
+        let free = Arc::new(Semaphore::new(web.settings.limits.connections));
+        let routes = super::routes(&web);
+        Self { web, routes, free, stop, tasks: JoinSet::new() }
+    }
+
+    async fn serve(mut self, listener: impl Accept) {
+        loop {
+            // The place is taken before the connection: at the cap, clients wait in the listener's queue.
+            let place = tokio::select! {
+                place = Arc::clone(&self.free).acquire_owned() => place,
+                () = stopped(self.stop.clone()) => break,
+            };
+            let Ok(place) = place else { break };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopped(self.stop.clone()) => break,
+            };
+            while self.tasks.try_join_next().is_some() {}
+            match accepted {
+                Ok(Some((stream, peer))) => {
+                    let connection = connection(
+                        Arc::clone(&self.web),
+                        self.routes.clone(),
+                        stream,
+                        peer,
+                        self.stop.clone(),
+                    );
+                    self.tasks.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    log::warn!("a connection could not be accepted: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        let drained = tokio::time::timeout(self.web.settings.limits.drain, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+async fn connection<S>(web: Arc<Web>, routes: Routes, stream: S, peer: Peer, stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = web.settings.limits.clone();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (web, routes) = (Arc::clone(&web), routes.clone());
+        async move { Ok::<_, Infallible>(service::answer(&web, &routes, peer, request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stopped(stop) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients leave and send nonsense all day: worth knowing only when one looks for it.
+        log::debug!("a connection ended early: {error}");
+    }
+}
+
+/// Resolves when the stop is asked for, or when nobody can ask for it any more.
+pub async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone: the daemon is ending.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,334 @@
+//! `GET /servers/{id}/logs/stream`: the game's console, from a cursor on, then live.
+//!
+//! A line's id is the offset of the byte after it. Offsets mean the same after every restart of anything, so a client
+//! that comes back with its last id gets every line once.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use warp::sse::Event;
+
+use super::{Out, Ticket, data, json_event, resume_from};
+use crate::model::event::Event as Change;
+use crate::model::id::ServerId;
+use crate::model::machine::{ConsoleChunk, ConsoleCursor, ConsoleError};
+use crate::web::Web;
+use crate::web::error::{Answer, Fault};
+use crate::web::extract::Given;
+use crate::web::server::stopped;
+
+/// Bytes of one read.
+const READ: usize = 64 * 1024;
+/// A line that is longer is cut into lines of this many bytes.
+const LINE_MAX: usize = 16 * 1024;
+/// Lines that a client gets when it does not say.
+const LINES: u64 = 200;
+/// Most lines that it may ask for.
+const LINES_MAX: u64 = 10_000;
+
+/// The route.
+pub async fn stream(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let id = ServerId(id);
+    let lines = call.query.number("lines")?.unwrap_or(LINES);
+    if lines > LINES_MAX {
+        return Err(Fault::field("lines", format!("must be a number from 0 to {LINES_MAX}")));
+    }
+    let changes = call.web.domain.hub().listen();
+    let grown = call.web.machine.console_grown(id);
+    call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    let from = match resume_from(&call, "cursor")? {
+        Some(cursor) => cursor,
+        None => tail(&call.web, id, lines as usize).await?,
+    };
+    let follow = Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, lines: Lines::from(from) };
+    Ok(super::answer(&call.web, move |out| follow.run(out, changes, grown)))
+}
+
+/// Where the last lines begin. A server that never ran has none.
+async fn tail(web: &Arc<Web>, id: ServerId, lines: usize) -> Result<ConsoleCursor, Fault> {
+    let web = Arc::clone(web);
+    match tokio::task::spawn_blocking(move || web.machine.console_tail(id, lines)).await {
+        Ok(Ok(cursor)) => Ok(cursor),
+        Ok(Err(ConsoleError::NotRunning)) => Ok(0),
+        Ok(Err(error @ ConsoleError::Machine(_))) => Err(error.into()),
+        Err(error) => {
+            log::error!("reading a console panicked: {error}");
+            Err(Fault::internal())
+        }
+    }
+}
+
+struct Follow {
+    web: Arc<Web>,
+    ticket: Ticket,
+    id: ServerId,
+    lines: Lines,
+}
+
+impl Follow {
+    async fn run(
+        mut self,
+        out: Out,
+        mut changes: broadcast::Receiver<Change>,
+        mut grown: watch::Receiver<ConsoleCursor>,
+    ) {
+        let stop = self.web.stop.clone();
+        // The first bytes after the headers: the browser knows at once that it is connected.
+        if out.send(Event::default().comment("console")).await.is_err() {
+            return;
+        }
+        loop {
+            // What grows from here on wakes the wait below.
+            grown.borrow_and_update();
+            if !self.send_new(&out).await {
+                return;
+            }
+            match self.wait(&out, &mut changes, &mut grown, &stop).await {
+                Wake::Read => {}
+                Wake::Teller => grown = self.web.machine.console_grown(self.id),
+                Wake::End => return,
+            }
+        }
+    }
+
+    /// Waits until there may be something new.
+    async fn wait(
+        &mut self,
+        out: &Out,
+        changes: &mut broadcast::Receiver<Change>,
+        grown: &mut watch::Receiver<ConsoleCursor>,
+        stop: &watch::Receiver<bool>,
+    ) -> Wake {
+        // Once who told of growth is gone (the instance's task was replaced), the next change of the server may have
+        // brought a successor.
+        let mut orphaned = false;
+        loop {
+            let renew = tokio::select! {
+                told = grown.changed(), if !orphaned => {
+                    if told.is_ok() {
+                        return Wake::Read;
+                    }
+                    orphaned = true;
+                    continue;
+                }
+                change = changes.recv() => match change {
+                    Ok(Change::Server(id)) if id == self.id => {
+                        if self.is_gone().await {
+                            // The reader may have left; nothing follows either way.
+                            let _ = out.send(json_event("end", &serde_json::json!({ "reason": "deleted" }))).await;
+                            return Wake::End;
+                        }
+                        if orphaned {
+                            return Wake::Teller;
+                        }
+                        false
+                    }
+                    Ok(change) => self.ticket.is_touched_by(&change),
+                    Err(RecvError::Lagged(_)) => true,
+                    Err(RecvError::Closed) => return Wake::End,
+                },
+                () = tokio::time::sleep_until(self.ticket.due()) => true,
+                () = out.closed() => return Wake::End,
+                () = stopped(stop.clone()) => return Wake::End,
+            };
+            if renew {
+                if !self.ticket.renew(&self.web).await || self.is_gone().await {
+                    return Wake::End;
+                }
+                return if orphaned { Wake::Teller } else { Wake::Read };
+            }
+        }
+    }
+
+    async fn is_gone(&self) -> bool {
+        let id = self.id;
+        self.ticket.run(&self.web, move |web, actor| web.domain.server(actor, id)).await.is_err()
+    }
+
+    /// Sends every complete line that is there. `false`: the stream ends.
+    async fn send_new(&mut self, out: &Out) -> bool {
+        loop {
+            let (web, id, from) = (Arc::clone(&self.web), self.id, self.lines.read_to);
+            let read = tokio::task::spawn_blocking(move || web.machine.console_read(id, from, READ)).await;
+            let chunk = match read {
+                Ok(Ok(chunk)) => chunk,
+                Ok(Err(ConsoleError::NotRunning)) => return true,
+                Ok(Err(ConsoleError::Machine(text))) => {
+                    log::warn!("the console of server {} cannot be read: {text}", self.id);
+                    return true;
+                }
+                Err(error) => {
+                    log::error!("reading a console panicked: {error}");
+                    return false;
+                }
+            };
+            if chunk.bytes.is_empty() && chunk.start <= from {
+                return true;
+            }
+            let (gap, lines) = self.lines.take(&chunk);
+            if let Some(bytes) = gap {
+                let note = serde_json::json!({ "missing_bytes": bytes });
+                if out.send(json_event("gap", &note)).await.is_err() {
+                    return false;
+                }
+            }
+            for (end, text) in lines {
+                if out.send(data(Event::default().id(end.to_string()), &text)).await.is_err() {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+/// Why the wait is over.
+enum Wake {
+    /// There may be new bytes.
+    Read,
+    /// There may be a new teller of growth.
+    Teller,
+    /// The stream ends.
+    End,
+}
+
+/// Cuts a console into lines.
+pub struct Lines {
+    /// Offset of the next byte to read.
+    read_to: ConsoleCursor,
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// From a cursor: the beginning of a line.
+    pub fn from(cursor: ConsoleCursor) -> Self {
+        Self { read_to: cursor, partial: Vec::new() }
+    }
+
+    /// Takes a piece: how many bytes are missing before it, and the lines that it completes, each with the offset of
+    /// the byte after it.
+    pub fn take(&mut self, chunk: &ConsoleChunk) -> (Option<u64>, Vec<(ConsoleCursor, String)>) {
+        let gap = (chunk.start > self.read_to).then(|| chunk.start - self.read_to);
+        if gap.is_some() {
+            self.partial.clear();
+            self.read_to = chunk.start;
+        }
+        let mut lines = Vec::new();
+        let mut rest = chunk.bytes.as_slice();
+        while !rest.is_empty() {
+            let room = LINE_MAX - self.partial.len();
+            let end = rest.iter().take(room).position(|byte| *byte == b'\n').map(|at| at + 1);
+            let taken = end.unwrap_or(room.min(rest.len()));
+            self.partial.extend_from_slice(&rest[..taken]);
+            self.read_to += taken as u64;
+            rest = &rest[taken..];
+            if end.is_some() || self.partial.len() >= LINE_MAX {
+                lines.push((self.read_to, harmless(&self.partial)));
+                self.partial.clear();
+            }
+        }
+        (gap, lines)
+    }
+}
+
+/// What a terminal would show of a line: escape sequences and control characters go, what a lone CR overwrites too.
+pub fn harmless(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let text = text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
+    let mut clean = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            '\t' => clean.push(c),
+            c if c.is_control() => {}
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+/// Skips the rest of an escape sequence (ECMA-48 §5.4; OSC ends at BEL or ST).
+fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match chars.next() {
+        Some('[') => {
+            for c in chars.by_ref() {
+                if ('@'..='~').contains(&c) {
+                    break;
+                }
+            }
+        }
+        Some(']' | 'P' | '^' | '_' | 'X') => {
+            while let Some(c) = chars.next() {
+                if c == '\u{7}' {
+                    break;
+                }
+                if c == '\u{1b}' {
+                    chars.next_if_eq(&'\\');
+                    break;
+                }
+            }
+        }
+        Some(_) | None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn chunk(start: u64, bytes: &[u8]) -> ConsoleChunk {
+        ConsoleChunk { start, bytes: bytes.to_vec() }
+    }
+
+    #[test]
+    fn a_line_is_held_back_until_its_end_comes() {
+        let mut lines = Lines::from(0);
+        assert_eq!(lines.take(&chunk(0, b"one\r\ntw")), (None, vec![(5, "one".to_owned())]));
+        assert_eq!(lines.take(&chunk(7, b"o\n")), (None, vec![(9, "two".to_owned())]));
+    }
+
+    #[test]
+    fn a_gap_is_told_and_half_a_line_before_it_forgotten() {
+        let mut lines = Lines::from(0);
+        lines.take(&chunk(0, b"half"));
+        assert_eq!(lines.take(&chunk(100, b"whole\n")), (Some(96), vec![(106, "whole".to_owned())]));
+    }
+
+    #[test]
+    fn colours_bells_and_titles_are_taken_out() {
+        assert_eq!(harmless(b"\x1b[31mred\x1b[0m \x07bell\x1b]0;title\x07 \x1b]2;x\x1b\\end\r\n"), "red bell end");
+        assert_eq!(harmless(b"10%\r20%\r\n"), "20%");
+        assert_eq!(harmless(b"\xff\xfe ok\n"), "\u{fffd}\u{fffd} ok");
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_console_gives_the_same_lines_and_ids(
+            text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..400),
+            cuts in proptest::collection::vec(1usize..40, 0..40),
+        ) {
+            let mut whole = Lines::from(0);
+            let expected = whole.take(&chunk(0, &text)).1;
+            let mut pieces = Lines::from(0);
+            let mut found = Vec::new();
+            let (mut at, mut cuts) = (0, cuts.into_iter());
+            while at < text.len() {
+                let end = (at + cuts.next().unwrap_or(text.len())).min(text.len());
+                found.extend(pieces.take(&chunk(at as u64, &text[at..end])).1);
+                at = end;
+            }
+            prop_assert_eq!(&found, &expected);
+            // Who comes back with any id gets exactly what follows it.
+            for (index, (end, _)) in expected.iter().enumerate() {
+                let rest = Lines::from(*end).take(&chunk(*end, &text[*end as usize..])).1;
+                prop_assert_eq!(&rest[..], &expected[index + 1..]);
+            }
+            prop_assert!(expected.iter().all(|(_, line)| !line.chars().any(|c| c.is_control() && c != '\t')));
+        }
+    }
+}

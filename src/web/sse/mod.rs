@@ -1,0 +1,158 @@
+//! Streams of server-sent events: job logs, consoles, and the states that pages show.
+//!
+//! Each stream is a task that reads and a channel that the connection empties: a slow reader holds up its own task and
+//! nothing else. Hub and console only wake the task; what it sends it has read. A task ends with its connection, with
+//! its session or token, and with the daemon.
+
+pub mod console;
+pub mod events;
+pub mod job;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use warp::http::HeaderValue;
+use warp::reply::{Reply, Response};
+use warp::sse::Event;
+
+use super::Web;
+use super::error::Fault;
+use super::extract::{Call, Who, actor_of};
+use crate::domain::Refusal;
+use crate::model::event::Event as Change;
+use crate::model::user::Actor;
+
+/// Events that may wait for a slow reader.
+const WAITING: usize = 64;
+/// A line of comment after this much silence, so that proxies keep the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a stream looks whether its session has expired; a revoked one ends at once.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Where a task puts its events.
+pub type Out = mpsc::Sender<Event>;
+
+/// Text that stays on its line: SSE ends a line at CR and at LF, warp splits at LF only. The space in front is the one
+/// that readers take away, so that a line's own first space stays.
+pub fn data(event: Event, text: &str) -> Event {
+    let clean: String = text.chars().map(|c| if c == '\r' || c == '\n' || c == '\0' { ' ' } else { c }).collect();
+    event.data(format!(" {clean}"))
+}
+
+/// A named event with JSON.
+pub fn json_event(name: &'static str, value: &serde_json::Value) -> Event {
+    data(Event::default().event(name), &value.to_string())
+}
+
+/// Starts the task and answers with its stream.
+pub fn answer<F>(web: &Arc<Web>, task: impl FnOnce(Out) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (out, events) = mpsc::channel(WAITING);
+    let open = web.metrics.stream();
+    let task = task(out);
+    tokio::spawn(async move {
+        task.await;
+        drop(open);
+    });
+    let events = ReceiverStream::new(events).map(Ok::<_, Infallible>);
+    let stream = warp::sse::keep_alive().interval(KEEP_ALIVE).stream(events);
+    let mut response = warp::sse::reply(stream).into_response();
+    // nginx would gather the events into blocks.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Where the client left off: `Last-Event-ID` of a browser that reconnects wins over the query.
+pub fn resume_from(call: &Call, name: &'static str) -> Result<Option<u64>, Fault> {
+    if let Some(header) = call.headers.get("last-event-id") {
+        // A header that is no number was not made by us: the query decides.
+        if let Some(number) = header.to_str().ok().and_then(|text| text.trim().parse().ok()) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(call.query.number(name)?)
+}
+
+/// The right to listen, looked up again while the stream is open.
+pub struct Ticket {
+    who: Option<Who>,
+    address: String,
+    checked: tokio::time::Instant,
+}
+
+impl Ticket {
+    /// Of the request that opened the stream.
+    pub fn of(call: &Call) -> Self {
+        Self { who: call.who.clone(), address: call.address.clone(), checked: tokio::time::Instant::now() }
+    }
+
+    /// Who listens.
+    pub fn actor(&self) -> Actor {
+        actor_of(self.who.as_ref(), &self.address)
+    }
+
+    /// Whether `change` may have ended it.
+    pub fn is_touched_by(&self, change: &Change) -> bool {
+        match change {
+            Change::SessionsEnded(user) => match &self.who {
+                Some(Who::Session { user: own, .. } | Who::Token { user: own, .. }) => own.id == *user,
+                Some(Who::System) | None => false,
+            },
+            Change::TokenRevoked(_) => matches!(self.who, Some(Who::Token { .. })),
+            Change::Server(_)
+            | Change::Job(_)
+            | Change::JobLines { .. }
+            | Change::JobQueued(_)
+            | Change::JobCancel(_)
+            | Change::Ports
+            | Change::Desired(_) => false,
+        }
+    }
+
+    /// When it is looked up again although nothing happened.
+    pub fn due(&self) -> tokio::time::Instant {
+        self.checked + LOOK_AGAIN
+    }
+
+    /// Looks it up. `false`: the stream ends.
+    pub async fn renew(&mut self, web: &Arc<Web>) -> bool {
+        self.checked = tokio::time::Instant::now();
+        let fresh = match self.who.clone() {
+            None => return false,
+            Some(Who::System) => return true,
+            Some(Who::Session { token, csrf, .. }) => {
+                let found = {
+                    let token = token.clone();
+                    web.run(move |web| web.domain.session(&token)).await
+                };
+                found.ok().flatten().map(|(user, _)| Who::Session { user, token, csrf })
+            }
+            Some(Who::Token { bearer, .. }) => {
+                let found = {
+                    let bearer = bearer.clone();
+                    web.run(move |web| web.domain.authenticate(&bearer)).await
+                };
+                found.ok().flatten().map(|(user, token)| Who::Token { user, scope: token.scope, bearer })
+            }
+        };
+        self.who = fresh;
+        self.who.is_some()
+    }
+
+    /// Runs a blocking read as the one who listens.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        web: &Arc<Web>,
+        work: impl FnOnce(&Web, &Actor) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let actor = self.actor();
+        web.run(move |web| work(web, &actor)).await
+    }
+}

@@ -1,0 +1,10 @@
+//! The page in a real browser: headless Chromium, driven through WebDriver by Debian's chromedriver.
+//!
+//! Run by `tests/run`; a machine without chromium and chromedriver skips these tests and says so. Screenshots go to
+//! the folder that `LEFT4ME_TESTS_SCREENSHOTS` names, never into the checkout.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod driver;
+mod flow;
