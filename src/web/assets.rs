@@ -60,7 +60,9 @@ impl Assets {
     pub fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response, Fault> {
         let asset = self.by_path.get(path).ok_or_else(Fault::no_such_path)?;
         let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
-            value.to_str().is_ok_and(|value| value.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag))
+            value
+                .to_str()
+                .is_ok_and(|value| value.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag))
         });
         let mut response = if known {
             StatusCode::NOT_MODIFIED.into_response()

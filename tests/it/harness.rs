@@ -71,8 +71,9 @@ impl Machine for FakeMachine {
     fn console_tail(&self, server: ServerId, lines: usize) -> Result<ConsoleCursor, ConsoleError> {
         let consoles = self.consoles.lock().unwrap();
         let bytes = consoles.get(&server).map_or(&[][..], |(bytes, _)| bytes);
-        let starts: Vec<usize> =
-            std::iter::once(0).chain(bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1)).collect();
+        let starts: Vec<usize> = std::iter::once(0)
+            .chain(bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1))
+            .collect();
         Ok(starts[starts.len().saturating_sub(lines + 1)] as u64)
     }
 
@@ -127,10 +128,8 @@ impl Site {
             log_line_max_chars: 4096,
             log_replay_limit: 2000,
         };
-        let mut settings = Settings {
-            limits: Limits { drain: Duration::from_secs(2), ..Limits::default() },
-            ..Settings::default()
-        };
+        let mut settings =
+            Settings { limits: Limits { drain: Duration::from_secs(2), ..Limits::default() }, ..Settings::default() };
         change(&mut settings, &mut rules);
         let store = Store::open(&folder.path().join("left4me.redb"), Hub::new()).unwrap();
         let domain = Domain::new(store, rules);

@@ -12,6 +12,7 @@ mod harness;
 mod sim_config;
 mod sim_game;
 mod store_file;
+mod store_full;
 mod store_writes;
 mod tidy;
 mod web_auth;

@@ -128,15 +128,21 @@ async fn forwarded_addresses_count_only_from_trusted_proxies() {
 async fn login_and_signup_refuse_other_sites_and_take_their_own() {
     let site = Site::start().await;
     let body = "username=alice&password=correct+horse+battery+staple";
-    for (name, value) in
-        [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")]
-    {
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
         for path in ["/signup", "/login"] {
             site.guest().send("POST", path, &[FORM, (name, value)], body).await.is(400);
         }
     }
     let own = format!("http://{}", site.address);
-    site.guest().send("POST", "/signup", &[FORM, ("origin", &own), ("sec-fetch-site", "same-origin")], body).await.is(302);
+    site.guest()
+        .send("POST", "/signup", &[FORM, ("origin", &own), ("sec-fetch-site", "same-origin")], body)
+        .await
+        .is(302);
 }
 
 #[tokio::test]
@@ -144,7 +150,9 @@ async fn a_form_without_its_token_is_400_signed_in_or_not() {
     let site = Site::start().await;
     let user = site.user("user").await;
     let other = site.user("other").await;
-    for client in [site.guest(), Client { csrf: String::new(), ..user.clone() }, Client { csrf: other.csrf, ..user.clone() }] {
+    for client in
+        [site.guest(), Client { csrf: String::new(), ..user.clone() }, Client { csrf: other.csrf, ..user.clone() }]
+    {
         for path in ["/servers", "/blueprints", "/logout", "/account/password", "/servers/1/start", "/admin/install"] {
             client.form(path, &[("name", "x")]).await.is(400);
         }

@@ -75,7 +75,9 @@ async fn a_body_over_the_limit_is_413_with_and_without_a_length() {
     site.guest().send("POST", "/login", &[("content-type", "application/x-www-form-urlencoded")], &big).await.is(413);
     let mut stream = TcpStream::connect(site.address).await.unwrap();
     stream
-        .write_all(b"POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        .write_all(
+            b"POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
         .await
         .unwrap();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
@@ -91,7 +93,8 @@ async fn a_body_over_the_limit_is_413_with_and_without_a_length() {
 async fn another_media_type_is_415() {
     let site = Site::start().await;
     let user = site.user("user").await;
-    let headers = [("content-type", "text/plain"), ("accept", "application/json"), ("x-csrf-token", user.csrf.as_str())];
+    let headers =
+        [("content-type", "text/plain"), ("accept", "application/json"), ("x-csrf-token", user.csrf.as_str())];
     user.send("POST", "/servers", &headers, "name=x").await.is(415);
 }
 

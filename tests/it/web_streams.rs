@@ -11,10 +11,12 @@ use crate::harness::{Client, Event, Site};
 /// A server of `user`, and a job of it that has not begun.
 async fn server(user: &Client, name: &str) -> (ServerId, JobId) {
     let blueprint = user.json("POST", "/blueprints", json!({ "name": name })).await.is(201).json()["id"].clone();
-    let id = user.json("POST", "/servers", json!({ "name": name, "blueprint_id": blueprint })).await.is(201).json()["id"]
-        .as_u64()
-        .unwrap();
-    let job = user.json("POST", &format!("/servers/{id}/start"), json!({})).await.is(202).json()["id"].as_u64().unwrap();
+    let id =
+        user.json("POST", "/servers", json!({ "name": name, "blueprint_id": blueprint })).await.is(201).json()["id"]
+            .as_u64()
+            .unwrap();
+    let job =
+        user.json("POST", &format!("/servers/{id}/start"), json!({})).await.is(202).json()["id"].as_u64().unwrap();
     (ServerId(id), JobId(job))
 }
 

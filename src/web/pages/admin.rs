@@ -4,11 +4,11 @@ use maud::html;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
+use crate::domain::Page;
 use crate::domain::audit::AuditFilter;
 use crate::domain::builds::BuildView;
 use crate::domain::jobs::JobFilter;
 use crate::domain::settings::SettingsChange;
-use crate::domain::Page;
 use crate::model::FieldError;
 use crate::model::id::BuildId;
 use crate::model::job::Operation;
