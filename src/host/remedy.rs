@@ -12,6 +12,9 @@ use super::sandbox::Step;
 pub fn step_failed(step: &Step, error: &io::Error) -> String {
     let errno = Errno::from_io_error(error);
     let denied = matches!(errno, Some(Errno::PERM | Errno::ACCESS));
+    if errno == Some(Errno::NOSYS) {
+        return format!("the kernel is too old for the sandbox ({step:?}): Linux 5.12 or newer is needed");
+    }
     match step {
         Step::MapIds | Step::MakeMountsPrivate | Step::Root(_) if denied => user_namespaces(error),
         Step::Overlay { lowers, .. } => overlay(*lowers, error),

@@ -17,6 +17,17 @@ pub fn map_ids(inner: u32, uid: u32, gid: u32) -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("{inner} {gid} 1\n"))
 }
 
+/// Whether the kernel counts the processes of a user in each user namespace by itself (Linux 5.14). Before, a limit would
+/// count all servers of the box together.
+pub fn counts_processes() -> bool {
+    at_least(&rustix::system::uname().release().to_string_lossy(), (5, 14))
+}
+
+fn at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= wanted
+}
+
 /// Gives up every capability, for this process and whatever it executes.
 pub fn drop_capabilities() -> io::Result<()> {
     for number in 0..64_u64 {
@@ -34,4 +45,18 @@ pub fn drop_capabilities() -> io::Result<()> {
         inheritable: CapabilitySet::empty(),
     };
     Ok(rustix::thread::set_capabilities(None, none)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_compared_by_number() {
+        for (release, expected) in
+            [("5.14.0-70.el9", true), ("6.1.0-13-amd64", true), ("5.4.0", false), ("5", false), ("", false)]
+        {
+            assert_eq!(at_least(release, (5, 14)), expected, "{release}");
+        }
+    }
 }

@@ -9,7 +9,8 @@ use rust_embed::RustEmbed;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
 
-use super::error::Fault;
+use super::error::{Answer, Fault};
+use super::extract::Given;
 
 #[derive(RustEmbed)]
 #[folder = "assets/"]
@@ -60,7 +61,9 @@ impl Assets {
     pub fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response, Fault> {
         let asset = self.by_path.get(path).ok_or_else(Fault::no_such_path)?;
         let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
-            value.to_str().is_ok_and(|value| value.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag))
+            value
+                .to_str()
+                .is_ok_and(|value| value.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.etag))
         });
         let mut response = if known {
             StatusCode::NOT_MODIFIED.into_response()
@@ -73,6 +76,19 @@ impl Assets {
         response.headers_mut().insert(header::ETAG, asset.etag.clone());
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVER));
         Ok(response)
+    }
+}
+
+/// `GET /api/openapi.json`: the description of the interface for programs, written as YAML because people read it too.
+pub async fn openapi(given: Given) -> Answer {
+    given.unjudged()?;
+    let file = Files::get("openapi.yaml").ok_or_else(Fault::no_such_path)?;
+    match serde_yaml::from_slice::<serde_json::Value>(&file.data) {
+        Ok(value) => Ok(warp::reply::json(&value).into_response()),
+        Err(error) => {
+            log::error!("the description of the interface cannot be read: {error}");
+            Err(Fault::internal())
+        }
     }
 }
 

@@ -96,10 +96,7 @@ impl Fault {
 
     /// 415.
     pub fn media_type() -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send application/json or application/x-www-form-urlencoded",
-        )
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json or application/x-www-form-urlencoded")
     }
 
     /// 500: a bug of ours, logged where it was met.
@@ -194,10 +191,9 @@ impl From<Refusal> for Fault {
             Refusal::Field(error) => error.into(),
             Refusal::Invalid(message) => Self::bad_request(message),
             Refusal::WrongPassword => Self::new(StatusCode::UNAUTHORIZED, "wrong username, password or code"),
-            Refusal::SecondFactorNeeded => Self {
-                wants_code: true,
-                ..Self::new(StatusCode::UNAUTHORIZED, "enter the code of your second factor")
-            },
+            Refusal::SecondFactorNeeded => {
+                Self { wants_code: true, ..Self::new(StatusCode::UNAUTHORIZED, "enter the code of your second factor") }
+            }
             Refusal::Forbidden(message) => Self::forbidden(message),
             Refusal::SignupClosed => Self::forbidden("sign-up is closed; ask an admin of this box for an account"),
             Refusal::NotFound(noun) => Self::new(StatusCode::NOT_FOUND, format!("{noun} not found")),
@@ -211,12 +207,10 @@ impl From<Refusal> for Fault {
                 Self { names: names.clone(), ..conflict(format!("in use by {what} {}", names.join(", "))) }
             }
             Refusal::BeingDeleted => conflict("being deleted".into()),
-            Refusal::Quota { max } => {
-                conflict(format!("you have {max} servers, which is all that a user may have here; delete one or ask an admin"))
-            }
-            Refusal::LastAdmin => {
-                conflict("this is the last admin of the box; make another one an admin first".into())
-            }
+            Refusal::Quota { max } => conflict(format!(
+                "you have {max} servers, which is all that a user may have here; delete one or ask an admin"
+            )),
+            Refusal::LastAdmin => conflict("this is the last admin of the box; make another one an admin first".into()),
             Refusal::Conflict(message) => conflict(message),
             Refusal::TooMany { retry_after } => Self {
                 retry_after: Some(retry_after),

@@ -51,7 +51,10 @@ impl Shape {
     /// Reads it from the headers (contract §3).
     pub fn of(peer: Peer, headers: &HeaderMap) -> Self {
         let says = |name: &str, word: &str| {
-            headers.get_all(name).iter().any(|value| value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains(word)))
+            headers
+                .get_all(name)
+                .iter()
+                .any(|value| value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains(word)))
         };
         let json = peer == Peer::Control
             || bearer(headers).is_some()

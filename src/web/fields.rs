@@ -104,7 +104,8 @@ impl Fields {
     pub fn flag(&self, name: &'static str) -> Result<Option<bool>, FieldError> {
         let wrong = || FieldError::new(name, "must be true or false");
         match self {
-            Self::Form(pairs) => match pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()) {
+            Self::Form(pairs) => match pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+            {
                 None => Ok(None),
                 Some("true" | "on" | "1") => Ok(Some(true)),
                 Some("false" | "off" | "0" | "") => Ok(Some(false)),
@@ -211,7 +212,9 @@ fn json_list(text: &str) -> Option<Vec<Value>> {
 
 fn strings(name: &'static str, list: &[Value]) -> Result<Vec<String>, FieldError> {
     list.iter()
-        .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| FieldError::new(name, "must be a list of strings")))
+        .map(|value| {
+            value.as_str().map(str::to_owned).ok_or_else(|| FieldError::new(name, "must be a list of strings"))
+        })
         .collect()
 }
 

@@ -82,7 +82,12 @@ pub struct Web {
 
 impl Web {
     /// The context. `stop` is the daemon's signal that it ends.
-    pub fn new(domain: Domain, machine: Arc<dyn Machine>, settings: Settings, stop: watch::Receiver<bool>) -> Arc<Self> {
+    pub fn new(
+        domain: Domain,
+        machine: Arc<dyn Machine>,
+        settings: Settings,
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             domain,
             machine,
@@ -176,6 +181,7 @@ table! {
     front {
         get ["health"] dashboard::health;
         get ["metrics"] metrics::show;
+        get ["api" / "openapi.json"] assets::openapi;
         get ["dashboard"] dashboard::show;
         get ["dashboard" / "cards"] dashboard::cards;
         get ["events"] sse::events::stream;

@@ -126,13 +126,8 @@ impl Connections {
             while self.tasks.try_join_next().is_some() {}
             match accepted {
                 Ok(Some((stream, peer))) => {
-                    let connection = connection(
-                        Arc::clone(&self.web),
-                        self.routes.clone(),
-                        stream,
-                        peer,
-                        self.stop.clone(),
-                    );
+                    let connection =
+                        connection(Arc::clone(&self.web), self.routes.clone(), stream, peer, self.stop.clone());
                     self.tasks.spawn(async move {
                         connection.await;
                         drop(place);

@@ -50,13 +50,7 @@ where
 }
 
 /// A fault in the shape that the client reads.
-fn render(
-    web: &Web,
-    fault: &Fault,
-    shape: Shape,
-    path: &str,
-    viewer: Option<&super::extract::Viewer>,
-) -> Response {
+fn render(web: &Web, fault: &Fault, shape: Shape, path: &str, viewer: Option<&super::extract::Viewer>) -> Response {
     let mut response = match (shape, &fault.login_next) {
         (Shape::Json, _) => warp::reply::json(&fault.to_json()).into_response(),
         (Shape::Page, Some(next)) => {

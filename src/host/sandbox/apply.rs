@@ -198,6 +198,8 @@ fn limit(open_files: u64, file_bytes: Option<u64>, processes: Option<u64>) -> io
     lower(Resource::Core, Some(0))?;
     lower(Resource::Nofile, Some(open_files))?;
     lower(Resource::Fsize, file_bytes)?;
-    lower(Resource::Nproc, processes)?;
+    if sys::namespace::counts_processes() {
+        lower(Resource::Nproc, processes)?;
+    }
     Ok(())
 }

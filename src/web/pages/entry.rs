@@ -154,4 +154,3 @@ pub async fn logout(given: Given) -> Answer {
     with_cookie(&call, &mut response, session::clear_cookie(call.web.is_secure(call.peer, &call.headers)));
     Ok(response)
 }
-

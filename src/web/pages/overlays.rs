@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 use warp::http::StatusCode;
 
-use crate::domain::overlays::{NewOverlay, OverlayChange, OverlayView};
 use crate::domain::Items;
+use crate::domain::overlays::{NewOverlay, OverlayChange, OverlayView};
 use crate::model::id::OverlayId;
 use crate::model::overlay::{Overlay, OverlaySource, Revision};
 use crate::web::error::{Answer, Fault};

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use serde_json::json;
 use warp::http::StatusCode;
 
-use crate::domain::jobs::JobFilter;
 use crate::domain::Page;
+use crate::domain::jobs::JobFilter;
 use crate::domain::servers::ServerView;
 use crate::model::id::ServerId;
 use crate::model::machine::{ConsoleError, Facts};

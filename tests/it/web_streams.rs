@@ -1,0 +1,230 @@
+//! Streams: resume without gap or repeat, replay limits, hostile bytes, ends.
+
+use left4me::domain::jobs::Outcome;
+use left4me::model::id::{JobId, ServerId};
+use left4me::model::job::{JobState, Stream};
+use left4me::model::time::Timestamp;
+use serde_json::json;
+
+use crate::harness::{Client, Event, Site};
+
+/// A server of `user`, and a job of it that has not begun.
+async fn server(user: &Client, name: &str) -> (ServerId, JobId) {
+    let blueprint = user.json("POST", "/blueprints", json!({ "name": name })).await.is(201).json()["id"].clone();
+    let id =
+        user.json("POST", "/servers", json!({ "name": name, "blueprint_id": blueprint })).await.is(201).json()["id"]
+            .as_u64()
+            .unwrap();
+    let job =
+        user.json("POST", &format!("/servers/{id}/start"), json!({})).await.is(202).json()["id"].as_u64().unwrap();
+    (ServerId(id), JobId(job))
+}
+
+async fn append(site: &Site, job: JobId, lines: Vec<String>) {
+    site.run(move |domain| {
+        domain
+            .append_lines(job, lines.into_iter().map(|line| (Timestamp::now(), Stream::Stdout, line)).collect())
+            .unwrap()
+    })
+    .await;
+}
+
+async fn finish(site: &Site, job: JobId) {
+    site.run(move |domain| {
+        domain.claim_next(4).unwrap().unwrap();
+        domain.finish_job(job, Outcome { state: JobState::Succeeded, exit_code: Some(0), error: None }).unwrap()
+    })
+    .await;
+}
+
+fn texts(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.data.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_job_stream_replays_follows_and_ends_with_the_job() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (_, job) = server(&user, "a").await;
+    append(&site, job, vec!["one".into(), "  two\rX\nY".into()]).await;
+    let mut stream = user.stream(&format!("/jobs/{job}/stream"), &[]).await;
+    let events = stream.take(2).await;
+    assert_eq!(events[0], Event { id: "1".into(), name: "stdout".into(), data: "one".into() });
+    assert_eq!(events[1].data, "  two X Y");
+    append(&site, job, vec!["three".into()]).await;
+    assert_eq!(stream.take(1).await[0], Event { id: "3".into(), name: "stdout".into(), data: "three".into() });
+    finish(&site, job).await;
+    let end = stream.next().await.unwrap();
+    assert_eq!(end.name, "end");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&end.data).unwrap()["state"], "succeeded");
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn a_job_stream_resumes_after_the_last_event_without_gap_or_repeat() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (_, job) = server(&user, "a").await;
+    append(&site, job, (1..=10).map(|n| format!("line {n}")).collect()).await;
+    let path = format!("/jobs/{job}/stream?last_seq=4");
+    assert_eq!(user.stream(&path, &[]).await.take(1).await[0].id, "5");
+    // What the browser says on its own wins over the address that it was given once.
+    assert_eq!(user.stream(&path, &[("last-event-id", "8")]).await.take(2).await[1].data, "line 10");
+    let got = user.get_json(&format!("/jobs/{job}/stream?last_seq=x")).await.is(400);
+    assert_eq!(got.json()["field"], "last_seq");
+}
+
+#[tokio::test]
+async fn after_the_replay_limit_comes_more_and_the_client_comes_back() {
+    let site = Site::start_with(|_, rules| rules.log_replay_limit = 300).await;
+    let user = site.user("user").await;
+    let (_, job) = server(&user, "a").await;
+    append(&site, job, (1..=700).map(|n| format!("line {n}")).collect()).await;
+    finish(&site, job).await;
+    let (mut last, mut seen, mut rounds) = (0, Vec::new(), 0);
+    loop {
+        let mut stream = user.stream(&format!("/jobs/{job}/stream?last_seq={last}"), &[]).await;
+        rounds += 1;
+        let mut name = String::new();
+        while let Some(event) = stream.next().await {
+            name.clone_from(&event.name);
+            if event.name == "stdout" {
+                last = event.id.parse().unwrap();
+                seen.push(event.data);
+            }
+        }
+        if name == "end" {
+            break;
+        }
+        assert_eq!(name, "more");
+    }
+    assert_eq!(rounds, 3);
+    assert_eq!(seen, (1..=700).map(|n| format!("line {n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn another_users_job_is_403_and_an_unknown_one_404() {
+    let site = Site::start().await;
+    let (_, job) = server(&site.user("owner").await, "a").await;
+    let other = site.user("other").await;
+    for path in [format!("/jobs/{job}"), format!("/jobs/{job}/stream")] {
+        other.get_json(&path).await.is(403);
+    }
+    other.get_json("/jobs/999").await.is(404);
+    site.guest().get_json(&format!("/jobs/{job}/stream")).await.is(401);
+    site.admin().await.get_json(&format!("/jobs/{job}")).await.is(200);
+}
+
+#[tokio::test]
+async fn a_console_stream_replays_the_last_lines_and_follows() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, _) = server(&user, "a").await;
+    for number in 1..=10 {
+        site.machine.print(id, &format!("line {number}\r\n"));
+    }
+    let mut stream = user.stream(&format!("/servers/{id}/logs/stream?lines=3"), &[]).await;
+    assert_eq!(texts(&stream.take(3).await), ["line 8", "line 9", "line 10"]);
+    site.machine.print(id, "half a ");
+    site.machine.print(id, "line\n\x1b[31m<b>red</b>\x1b[0m\n");
+    assert_eq!(texts(&stream.take(2).await), ["half a line", "<b>red</b>"]);
+}
+
+#[tokio::test]
+async fn a_console_that_reconnects_anywhere_gets_every_line_once() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, _) = server(&user, "a").await;
+    let path = format!("/servers/{id}/logs/stream?lines=0");
+    let mut stream = user.stream(&path, &[]).await;
+    let mut seen = Vec::new();
+    let mut printed = Vec::new();
+    for round in 0..20 {
+        for line in 0..=round % 4 {
+            printed.push(format!("round {round} line {line}"));
+            site.machine.print(id, &format!("round {round} line {line}\r\n"));
+        }
+        site.machine.print(id, "the beginning of ");
+        let events = stream.take(printed.len() - seen.len()).await;
+        let last = events.last().unwrap().id.clone();
+        seen.extend(events.into_iter().map(|event| event.data));
+        drop(stream);
+        site.machine.print(id, "a line\n");
+        printed.push("the beginning of a line".into());
+        stream = user.stream(&path, &[("last-event-id", &last)]).await;
+    }
+    let events = stream.take(printed.len() - seen.len()).await;
+    seen.extend(events.into_iter().map(|event| event.data));
+    assert_eq!(seen, printed);
+}
+
+#[tokio::test]
+async fn a_slow_reader_holds_up_nobody() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, job) = server(&user, "a").await;
+    // Never read: the socket's buffers fill, then the stream's own task waits.
+    let _console = user.open("GET", &format!("/servers/{id}/logs/stream"), &[], "").await;
+    let _log = user.open("GET", &format!("/jobs/{job}/stream"), &[], "").await;
+    let line = format!("{}\n", "x".repeat(1000));
+    for _ in 0..20_000 {
+        site.machine.print(id, &line);
+    }
+    for _ in 0..20 {
+        append(&site, job, vec!["y".repeat(4000); 200]).await;
+    }
+    user.get("/dashboard").await.is(200);
+    let mut other = user.stream(&format!("/jobs/{job}/stream?last_seq=3999"), &[]).await;
+    assert_eq!(other.take(1).await[0].id, "4000");
+}
+
+#[tokio::test]
+async fn pages_are_told_of_their_own_servers_only() {
+    let site = Site::start().await;
+    let (one, two) = (site.user("one").await, site.user("two").await);
+    let mut events = one.stream("/events", &[]).await;
+    server(&two, "theirs").await;
+    let (id, _) = server(&one, "mine").await;
+    loop {
+        let event = events.next().await.unwrap();
+        if event.name == "server" {
+            assert_eq!(event.data, id.to_string());
+            break;
+        }
+        assert_ne!(event.name, "job", "no job was made before the own server");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_its_open_streams() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, job) = server(&user, "a").await;
+    let got = user.json("POST", "/account/tokens", json!({ "label": "x", "scope": "read" })).await.is(201).json();
+    let program = site.guest().with_bearer(got["token"].as_str().unwrap());
+    let mut console = program.stream(&format!("/servers/{id}/logs/stream"), &[]).await;
+    let mut log = program.stream(&format!("/jobs/{job}/stream"), &[]).await;
+    user.json("DELETE", &format!("/account/tokens/{}", got["id"]), json!({})).await.is(204);
+    assert_eq!(console.next().await, None);
+    assert_eq!(log.next().await, None);
+}
+
+#[tokio::test]
+async fn a_line_typed_into_the_console_reaches_the_game_and_the_audit_log() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, _) = server(&user, "a").await;
+    let path = format!("/servers/{id}/console");
+    let got = user.json("POST", &path, json!({ "line": "status" })).await.is(409);
+    assert_eq!(got.json()["error"], "the game does not run");
+    site.machine.run(id);
+    user.json("POST", &path, json!({ "line": "status" })).await.is(204);
+    user.form(&path, &[("line", "say <b>hi</b>")]).await.is(302);
+    assert_eq!(site.machine.typed.lock().unwrap()[&id], ["status", "say <b>hi</b>"]);
+    for bad in [json!({}), json!({ "line": "a\nquit" }), json!({ "line": 4 }), json!({ "line": "x".repeat(600) })] {
+        assert_eq!(user.json("POST", &path, bad).await.is(400).json()["field"], "line");
+    }
+    site.user("other").await.json("POST", &path, json!({ "line": "quit" })).await.is(403);
+    let page = site.admin().await.get("/admin/audit?action=server.console").await.is(200).body;
+    assert!(page.contains("say &lt;b&gt;hi&lt;/b&gt;"), "{page}");
+}
