@@ -35,13 +35,12 @@ use std::sync::{Arc, Mutex};
 
 pub use error::{Refusal, Result};
 
-use crate::live::Hub;
 use crate::model::FieldError;
 use crate::model::id::UserId;
 use crate::model::port::PortRange;
 use crate::model::time::Timestamp;
 use crate::model::user::Actor;
-use crate::store::{Key, Snapshot, Span, Store, Tx};
+use crate::store::{Hub, Key, Snapshot, Span, Store, Tx};
 use ports::PortCounts;
 
 /// What the configuration says about the rules; settings of admins at run time win over it.

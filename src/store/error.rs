@@ -67,7 +67,9 @@ impl StoreError {
             DatabaseError::UpgradeRequired(form) => damaged(format!("it has the old file form {form}")),
             DatabaseError::RepairAborted => damaged("its repair was given up".into()),
             DatabaseError::Storage(StorageError::Corrupted(why)) => damaged(why),
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            DatabaseError::Storage(StorageError::Io(error))
+                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
                 damaged(format!("it is no store ({error})"))
             }
             other => redb::Error::from(other).into(),

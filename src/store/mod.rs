@@ -34,7 +34,7 @@ pub use codec::Key;
 pub use error::StoreError;
 pub use tx::{Read, Snapshot, Span, Tx};
 
-use crate::live::Hub;
+pub use crate::live::Hub;
 use crate::model::event::Event;
 
 /// Transactions that one flush may cover; a bound, so that a queue which never empties cannot starve the first in it.
@@ -54,13 +54,13 @@ struct Inner {
     turn: Mutex<Turn>,
     flushed: Mutex<Flushed>,
     flush_ended: Condvar,
-    /// What readers see: the newest state that is on the disk. `None` only while the file is being reopened.
+    /// What readers see: the newest state that is on the disk. `None` while the file cannot be opened.
     snapshot: RwLock<Option<Snapshot>>,
 }
 
 /// Held by the writer whose turn it is.
 struct Turn {
-    /// `None` after a failed flush, until the file was opened again.
+    /// `None` while the file cannot be opened after a failed flush.
     db: Option<Database>,
     /// Number of the newest committed transaction.
     newest: u64,
@@ -82,8 +82,7 @@ struct Flushed {
 impl Store {
     /// Opens the store at `path`, making it when it does not exist, and brings it to the newest form. Blocks on the disk.
     pub fn open(path: &Path, hub: Hub) -> Result<Self, StoreError> {
-        let db = file::open(path)?;
-        let snapshot = Snapshot { txn: Arc::new(db.begin_read()?) };
+        let (db, snapshot) = open_with_snapshot(path)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
@@ -107,12 +106,13 @@ impl Store {
         &self.inner.path
     }
 
-    /// Whether the newest write reached the disk.
+    /// Whether the newest write reached the disk. After one that did not, asking tries again: a disk that has space again
+    /// needs no restart and no luck.
     pub fn health(&self) -> Result<(), StoreError> {
-        match &locked(&self.inner.flushed).failure {
-            Some(error) => Err(error.clone()),
-            None => self.read().map(|_| ()),
+        if locked(&self.inner.flushed).failure.is_some() {
+            return self.write(|tx| tx.next_number("probe").map(|_| ()));
         }
+        self.read().map(|_| ())
     }
 
     /// The newest state that is on the disk.
@@ -240,8 +240,17 @@ impl Inner {
                     flushed.lost.remove(0);
                 }
                 flushed.failure = Some(error);
-                // After a failed write redb refuses everything until the file is opened again.
+                // After a failed write redb refuses everything until the file is opened again. Closing it also ends what
+                // is being read; opening it shows the state before the failed write.
                 turn.db = None;
+                *snapshot = None;
+                match open_with_snapshot(&self.path) {
+                    Ok((db, newest)) => {
+                        turn.db = Some(db);
+                        *snapshot = Some(newest);
+                    }
+                    Err(error) => log::error!("the store could not be opened again: {error}"),
+                }
             }
         }
         flushed.settled = turn.newest;
@@ -260,32 +269,23 @@ impl Inner {
         }
     }
 
-    /// Opens the file again after a failed write, so that a full disk needs no restart once there is space.
+    /// Opens the file again where the last try to do so failed.
     fn reopen(&self, turn: &mut Turn) -> Result<(), StoreError> {
         if turn.db.is_some() {
             return Ok(());
         }
         let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
-        // The old handle lives as long as somebody reads through it, and it holds the lock on the file.
-        let old = snapshot.take();
-        drop(old);
-        let opened = file::open(&self.path).and_then(|db| {
-            let newest = Snapshot { txn: Arc::new(db.begin_read()?) };
-            Ok((db, newest))
-        });
-        match opened {
-            Ok((db, newest)) => {
-                turn.db = Some(db);
-                *snapshot = Some(newest);
-                Ok(())
-            }
-            Err(StoreError::Locked { .. }) => {
-                let failure = locked(&self.flushed).failure.clone();
-                Err(failure.unwrap_or(StoreError::DiskFull))
-            }
-            Err(error) => Err(error),
-        }
+        let (db, newest) = open_with_snapshot(&self.path)?;
+        turn.db = Some(db);
+        *snapshot = Some(newest);
+        Ok(())
     }
+}
+
+fn open_with_snapshot(path: &Path) -> Result<(Database, Snapshot), StoreError> {
+    let db = file::open(path)?;
+    let newest = Snapshot { txn: Arc::new(db.begin_read()?) };
+    Ok((db, newest))
 }
 
 /// A panic inside a transaction leaves nothing half-done, so a poisoned lock is as good as any.

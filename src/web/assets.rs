@@ -39,7 +39,7 @@ impl Assets {
         let mut assets = Self { by_path: BTreeMap::new(), paths: BTreeMap::new() };
         for file in Files::iter() {
             let (Some(content), Some(kind)) = (Files::get(&file), kind(&file)) else { continue };
-            let digest: String = content.metadata.sha256_hash().iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = super::session::hex(&content.metadata.sha256_hash());
             let path = match file.rsplit_once('.') {
                 Some((stem, extension)) => format!("{stem}.{}.{extension}", &digest[..16]),
                 None => continue,

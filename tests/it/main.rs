@@ -1,9 +1,20 @@
-//! The fast tier: the real binary without a daemon, the web over real HTTP with a real store, and rules about the code;
-//! no browser, no namespaces.
+//! The fast tier: store and domain on real files, the real binary without a daemon, the web over real HTTP with a real
+//! store, and rules about the code; no browser, no namespaces.
 
+mod domain_accounts;
+mod domain_catalog;
+mod domain_jobs;
+mod domain_kit;
+mod domain_ports;
+mod domain_ports_property;
+mod domain_servers;
 mod harness;
 mod sim_config;
 mod sim_game;
+mod store_file;
+mod store_full;
+mod store_writes;
+mod tidy;
 mod web_auth;
 mod web_objects;
 mod web_shell;
