@@ -7,6 +7,7 @@ pub mod blueprints;
 pub mod control;
 pub mod dashboard;
 pub mod entry;
+pub mod files;
 pub mod jobs;
 pub mod overlays;
 pub mod ports;
