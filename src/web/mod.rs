@@ -181,7 +181,7 @@ pub fn routes(web: &Arc<Web>) -> Routes {
     assets_and_root(web).or(served).unify().recover(rejected).map(Reply::into_response).boxed()
 }
 
-use pages::{account, admin, blueprints, control, dashboard, entry, files, jobs, overlays, ports, servers, users};
+use pages::{account, admin, blueprints, control, dashboard, entry, files, jobs, overlays, ports, servers, totp, users};
 
 table! {
     front {
@@ -289,6 +289,11 @@ table! {
         get ["account" / "tokens"] account::tokens;
         post ["account" / "tokens"] account::create_token;
         delete ["account" / "tokens" / u64] account::revoke_token;
+        get ["account" / "totp"] totp::show;
+        post ["account" / "totp"] totp::begin;
+        delete ["account" / "totp"] totp::remove;
+        post ["account" / "totp" / "confirm"] totp::confirm;
+        post ["account" / "totp" / "delete"] totp::remove;
         post ["account" / "tokens" / u64 / "delete"] account::revoke_token;
     }
 }

@@ -20,7 +20,7 @@ const PIECE_TIME: Duration = Duration::from_secs(60);
 /// Bytes of a refused upload that are still read, so that the client comes to read the answer.
 const SWALLOW_MAX: usize = 16 << 20;
 /// How long that may take.
-const SWALLOW_TIME: Duration = Duration::from_secs(5);
+const SWALLOW_TIME: Duration = Duration::from_secs(2);
 /// Most bytes of a part that is no file.
 const TEXT_MAX: usize = 4096;
 /// Pieces that wait for the disk.

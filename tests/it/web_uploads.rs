@@ -188,7 +188,7 @@ async fn a_hostile_archive_is_400_with_the_reason_and_nothing_of_it_stays() {
         gzipped(&[header])
     };
     let mut damaged = whole.clone();
-    damaged[45] ^= 0x55;
+    damaged[50] ^= 0x55;
     for (what, archive, reason) in [
         ("a path that climbs, in a zip", zipped(&[("left4dead2/ok", b"x"), ("../../evil", b"x")]), "leaves the tree"),
         ("a path that climbs, in a tar", gzipped(&[good.clone(), file(b"a/../../evil", b"x")]), "leaves the tree"),
@@ -272,7 +272,7 @@ async fn bombs_of_bytes_and_of_entries_are_400_and_leave_nothing() {
     for (what, archive, reason) in [
         ("200 MiB of zeros in a tar.gz", bytes_in_tar, "times its own size"),
         ("200 MiB of zeros in a zip", bytes_in_zip, "times its own size"),
-        ("a zip that says less than it holds", liar, "larger than it says"),
+        ("a zip that says less than it holds", liar, "larger than"),
         ("a million folders in a tar.gz", entries_in_tar, "entries"),
         ("a directory of too many entries in a zip", entries_in_zip, "entries"),
     ] {

@@ -12,4 +12,5 @@ pub mod jobs;
 pub mod overlays;
 pub mod ports;
 pub mod servers;
+pub mod totp;
 pub mod users;
