@@ -1,6 +1,5 @@
 //! Entry point: only dispatches, by the name under which the binary was started and by its first word.
 
-use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ fn main() -> ExitCode {
         demo::srcds::main(&text())
     } else if name == "steamcmd" {
         demo::steamcmd::main(&text())
-    } else if words.get(1).map(|word| word.as_os_str()) == Some(OsStr::new("shim")) {
+    } else if words.get(1).is_some_and(|word| word == "shim") {
         host::shim::main::run()
     } else {
         cli::main(words)

@@ -27,7 +27,7 @@ pub async fn backup(config: &Config, file: &Path) -> Result<()> {
             let to = part.clone();
             let copied = tokio::task::spawn_blocking(move || domain.store().backup(&to)).await?;
             hand_over(config)?;
-            copied.map(drop).map_err(anyhow::Error::from)
+            copied.map(drop).map_err(Into::into)
         }
     };
     if let Err(error) = written.and_then(|()| Ok(std::fs::rename(&part, file)?)) {
@@ -59,7 +59,7 @@ pub async fn restore(config: &Config, file: &Path) -> Result<()> {
         hand_over(&config)?;
         match kept {
             Some(kept) => {
-                println!("{} is in place; the store that was there is now {}", file.display(), kept.display())
+                println!("{} is in place; the store that was there is now {}", file.display(), kept.display());
             }
             None => println!("{} is in place", file.display()),
         }
@@ -117,7 +117,7 @@ fn beside(file: &Path, what: &str) -> PathBuf {
 
 /// A name for what is kept that nothing has.
 fn free_name(target: &Path) -> PathBuf {
-    (1..)
+    (1_u32..=u32::MAX)
         .map(|number| beside(target, &format!("before-restore-{number}")))
         .find(|path| !path.exists())
         .unwrap_or_default()

@@ -113,7 +113,9 @@ async fn port_of(client: &Client, target: &str) -> Result<u16> {
         return Ok(port);
     }
     let servers = client.list("/servers").await?;
-    let found = servers.iter().find(|server| server["name"] == target || server["id"].to_string() == target);
+    let found = servers.iter().find(|server| {
+        server["name"] == target || server["id"].as_u64().is_some_and(|id| Some(id) == target.parse().ok())
+    });
     let port = found.and_then(|server| server["port"].as_u64()).and_then(|port| u16::try_from(port).ok());
     port.with_context(|| format!("no server is called {}; `left4me servers list` shows them", escape(target)))
 }
@@ -127,7 +129,7 @@ fn work(domain: &Domain, command: &Command) -> Result<Value> {
     let here = |target: &str| -> Result<u16> {
         let by_name = || {
             let servers = domain.all_servers()?;
-            let found = servers.iter().find(|server| server.name == target || server.id.to_string() == target);
+            let found = servers.iter().find(|server| server.name == target || Some(server.id) == target.parse().ok());
             found.map(|server| server.port).context("no server is called that; `left4me servers list` shows them")
         };
         number(target).map_or_else(by_name, Ok)
@@ -231,7 +233,7 @@ fn print_facts(answer: &Value) {
             }
             Value::Null => println!("{key}: none"),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-                println!("{key}: {}", one_line(value))
+                println!("{key}: {}", one_line(value));
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::host::paths::{Paths, Run};
 use crate::model::id::{HostId, ServerId};
 use crate::model::job::Operation;
 use crate::model::user::Actor;
+use crate::web::json as objects;
 
 /// Bytes of console that are read at once.
 const BLOCK: usize = 64 << 10;
@@ -110,22 +111,7 @@ fn list_here(domain: &Domain) -> Result<Vec<Value>> {
     let mut page = Page::first(Page::MAX);
     loop {
         let part = domain.list_servers(&Actor::system(), &page)?;
-        items.extend(part.items.iter().map(|view| {
-            json!({
-                "id": view.server.id,
-                "name": view.server.name,
-                "port": view.server.port,
-                "user_id": view.server.user_id,
-                "blueprint_id": view.server.blueprint_id,
-                "desired_state": view.server.desired_state,
-                "actual_state": view.server.actual_state,
-                "display_state": view.display_state,
-                "drift": view.drift,
-                "last_error": view.server.last_error,
-                "created_at": view.server.created_at.to_string(),
-                "updated_at": view.server.updated_at.to_string(),
-            })
-        }));
+        items.extend(part.items.iter().map(objects::server));
         match part.next {
             Some(next) => page.cursor = Some(next),
             None => return Ok(items),
@@ -147,7 +133,9 @@ async fn find(reach: &Reach, wanted: &str) -> Result<(ServerId, String)> {
 
 fn pick(servers: &[Value], wanted: &str) -> Result<(ServerId, String)> {
     let id_of = |server: &Value| server["id"].as_u64().map(ServerId).context("the answer holds a server without an id");
-    if let Some(server) = servers.iter().find(|server| server["id"].to_string() == wanted) {
+    if let Some(server) =
+        servers.iter().find(|server| server["id"].as_u64().is_some_and(|id| Some(id) == wanted.parse().ok()))
+    {
         return Ok((id_of(server)?, table::cell(&server["name"])));
     }
     let named: Vec<&Value> = servers.iter().filter(|server| server["name"] == wanted).collect();

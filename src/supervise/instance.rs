@@ -167,11 +167,15 @@ impl Owner {
                 self.phase = Phase::Running;
                 self.ended(&format!("the game ended by itself ({status})"), false).await;
             }
-            // The box was started anew, or the shim was killed: the game should run, so it will.
-            Ok(Adoption::Exited(_) | Adoption::Gone) if wanted => {
-                self.phase = Phase::Waiting;
-                self.wake = Some(Instant::now());
-            }
+            Ok(Adoption::Exited(_) | Adoption::Gone) if wanted && !self.job_decides().await => match self.spec().await {
+                // The box was started anew, or the shim was killed: the game should run, so it will.
+                Ok(_) => {
+                    self.phase = Phase::Waiting;
+                    self.wake = Some(Instant::now());
+                }
+                // It never got as far as a first start.
+                Err(error) => self.observe(ActualState::Stopped, Some(error)).await,
+            },
             Ok(Adoption::Exited(_) | Adoption::Gone) => {
                 if record.actual_state == ActualState::Failed {
                     self.phase = Phase::Failed;
@@ -482,6 +486,17 @@ impl Owner {
     async fn observe(&self, state: ActualState, error: Option<String>) {
         let (domain, id) = (self.context.domain.clone(), self.id);
         self.tell(tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await);
+    }
+
+    /// Whether a job is queued or under way that will start or end the game: then this look starts nothing.
+    async fn job_decides(&self) -> bool {
+        let domain = self.context.domain.clone();
+        let active = tokio::task::spawn_blocking(move || domain.active_jobs()).await;
+        active.is_ok_and(|active| {
+            active.is_ok_and(|jobs| {
+                jobs.iter().any(|job| job.server_id == Some(self.id) && job.operation.desired().is_some())
+            })
+        })
     }
 
     async fn record(&self) -> Option<Server> {

@@ -9,7 +9,8 @@ use rust_embed::RustEmbed;
 use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
 
-use super::error::Fault;
+use super::error::{Answer, Fault};
+use super::extract::Given;
 
 #[derive(RustEmbed)]
 #[folder = "assets/"]
@@ -38,7 +39,7 @@ impl Assets {
         let mut assets = Self { by_path: BTreeMap::new(), paths: BTreeMap::new() };
         for file in Files::iter() {
             let (Some(content), Some(kind)) = (Files::get(&file), kind(&file)) else { continue };
-            let digest: String = content.metadata.sha256_hash().iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = super::session::hex(&content.metadata.sha256_hash());
             let path = match file.rsplit_once('.') {
                 Some((stem, extension)) => format!("{stem}.{}.{extension}", &digest[..16]),
                 None => continue,
@@ -75,6 +76,19 @@ impl Assets {
         response.headers_mut().insert(header::ETAG, asset.etag.clone());
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVER));
         Ok(response)
+    }
+}
+
+/// `GET /api/openapi.json`: the description of the interface for programs, written as YAML because people read it too.
+pub async fn openapi(given: Given) -> Answer {
+    given.unjudged()?;
+    let file = Files::get("openapi.yaml").ok_or_else(Fault::no_such_path)?;
+    match serde_yaml::from_slice::<serde_json::Value>(&file.data) {
+        Ok(value) => Ok(warp::reply::json(&value).into_response()),
+        Err(error) => {
+            log::error!("the description of the interface cannot be read: {error}");
+            Err(Fault::internal())
+        }
     }
 }
 

@@ -31,9 +31,9 @@ pub struct Fault {
     /// Seconds to wait.
     pub retry_after: Option<u64>,
     /// Methods that this path takes.
-    pub allow: Option<String>,
+    pub allow: Option<Box<str>>,
     /// Where a page goes after signing in: this is an invitation, not an error.
-    pub login_next: Option<String>,
+    pub login_next: Option<Box<str>>,
 }
 
 impl Fault {
@@ -81,7 +81,7 @@ impl Fault {
 
     /// 302 to the sign-in page.
     pub fn sign_in(next: String) -> Self {
-        Self { login_next: Some(next), ..Self::unauthorized() }
+        Self { login_next: Some(next.into()), ..Self::unauthorized() }
     }
 
     /// 403.

@@ -232,7 +232,6 @@ fn fields(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Fault> {
     match kind.as_deref() {
         Some("application/json") => Fields::from_json(body),
         Some("application/x-www-form-urlencoded") => Ok(Fields::from_form(body)),
-        None | Some("") if body.is_empty() => Ok(Fields::Form(Vec::new())),
         _ if body.is_empty() => Ok(Fields::Form(Vec::new())),
         _ => Err(Fault::media_type()),
     }

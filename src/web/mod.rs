@@ -14,6 +14,7 @@ pub mod layout;
 pub mod metrics;
 pub mod pages;
 pub mod reply;
+pub mod routing;
 pub mod server;
 pub mod service;
 pub mod session;
@@ -24,7 +25,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, StatusCode};
+use warp::http::{HeaderMap, Method, StatusCode};
+use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
@@ -151,36 +153,40 @@ impl Web {
 /// All routes as one filter; `service` calls it.
 pub type Routes = BoxedFilter<(Response,)>;
 
-/// Writes the route groups down once: for warp and, as `(method, pattern)`, for `Allow`, metrics and the tests.
+/// Writes the routes down once: their handlers and, as `(method, pattern)`, where they are found.
 macro_rules! table {
     ($($group:ident { $($method:ident [$($segment:tt)/ *] $handler:path;)+ })+) => {
         /// Every route as `(method, pattern)`; `u64` stands for an identifier.
         pub const TABLE: &[(&str, &str)] = &[$($((stringify!($method), concat!($("/", stringify!($segment)),*)),)+)+];
 
-        $(fn $group(web: &Arc<Web>) -> Routes {
-            let none = warp::any().and_then(async || Err::<Response, Rejection>(warp::reject())).boxed();
-            $(let none = none.or(
-                warp::path!($($segment)/ *).and(warp::$method()).and(extract::given(Arc::clone(web)))
-                    .then($handler).map(Reply::into_response).boxed()
-            ).unify().boxed();)+
-            none
-        })+
-
-        /// The whole route table.
-        pub fn routes(web: &Arc<Web>) -> Routes {
-            let all = files(web);
-            $(let all = all.or($group(web)).unify().boxed();)+
-            all.recover(rejected).map(Reply::into_response).boxed()
+        /// The handlers, in the order of [`TABLE`].
+        fn handlers() -> Vec<routing::Handler> {
+            vec![$($(routing::handler($handler),)+)+]
         }
     };
 }
 
-use pages::{account, admin, blueprints, dashboard, entry, jobs, overlays, ports, servers, users};
+/// The whole route table as one filter.
+pub fn routes(web: &Arc<Web>) -> Routes {
+    let handlers = Arc::new(handlers());
+    let found = warp::method()
+        .and(warp::path::full())
+        .and_then(|method: Method, path: FullPath| std::future::ready(routing::find(TABLE, &method, path.as_str())));
+    let served = found
+        .and(extract::given(Arc::clone(web)))
+        .then(move |(number, id): (usize, u64), given| handlers[number](id, given))
+        .map(Reply::into_response)
+        .boxed();
+    files(web).or(served).unify().recover(rejected).map(Reply::into_response).boxed()
+}
+
+use pages::{account, admin, blueprints, control, dashboard, entry, jobs, overlays, ports, servers, users};
 
 table! {
     front {
         get ["health"] dashboard::health;
         get ["metrics"] metrics::show;
+        get ["api" / "openapi.json"] assets::openapi;
         get ["dashboard"] dashboard::show;
         get ["dashboard" / "cards"] dashboard::cards;
         get ["events"] sse::events::stream;
@@ -235,6 +241,9 @@ table! {
         get ["ports"] ports::list;
         get ["ports" / "check"] ports::check;
         post ["ports" / "cleanup"] ports::cleanup;
+        post ["ports" / "clear"] ports::clear;
+        get ["ports" / u64] ports::inspect;
+        delete ["ports" / u64] ports::release_claim;
         get ["ports" / "reservations"] ports::reservations;
         post ["ports" / "reservations"] ports::reserve;
         delete ["ports" / "reservations" / u64] ports::release;
@@ -263,6 +272,11 @@ table! {
         patch ["admin" / "users" / u64] users::update;
         delete ["admin" / "users" / u64] users::delete;
         post ["admin" / "users" / u64 / "delete"] users::delete;
+    }
+    control_routes {
+        post ["control" / "reset-admin"] control::reset_admin;
+        post ["control" / "promote-admin"] control::promote_admin;
+        get ["control" / "backup"] control::backup;
     }
     account_routes {
         get ["account"] account::show;
@@ -294,8 +308,9 @@ async fn rejected(rejection: Rejection) -> Result<Fault, std::convert::Infallibl
     if rejection.is_not_found() {
         return Ok(Fault::no_such_path());
     }
-    // A path that one route knows by another method has been rejected by it with this, whatever the others said.
-    if rejection.find::<warp::reject::MethodNotAllowed>().is_some() {
+    if rejection.find::<routing::WrongMethod>().is_some()
+        || rejection.find::<warp::reject::MethodNotAllowed>().is_some()
+    {
         return Ok(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method"));
     }
     if rejection.find::<warp::reject::PayloadTooLarge>().is_some() {
@@ -325,23 +340,5 @@ async fn rejected(rejection: Rejection) -> Result<Fault, std::convert::Infallibl
 
 /// Methods that a path takes, as the `Allow` header wants them.
 pub fn allowed(path: &str) -> String {
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let matches = |pattern: &str| {
-        let wanted: Vec<&str> = pattern.trim_matches('/').split('/').collect();
-        wanted.len() == segments.len()
-            && wanted.iter().zip(&segments).all(|(wanted, segment)| {
-                if *wanted == "u64" { segment.parse::<u64>().is_ok() } else { wanted.trim_matches('"') == *segment }
-            })
-    };
-    let mut methods: Vec<String> =
-        TABLE.iter().filter(|(_, pattern)| matches(pattern)).map(|(method, _)| method.to_uppercase()).collect();
-    if methods.is_empty() {
-        methods.push("GET".into());
-    }
-    if methods.iter().any(|method| method == "GET") {
-        methods.push("HEAD".into());
-    }
-    methods.sort();
-    methods.dedup();
-    methods.join(", ")
+    routing::allowed(TABLE, path)
 }

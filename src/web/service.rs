@@ -35,7 +35,7 @@ where
     };
     if let Some(mut fault) = response.extensions_mut().remove::<Fault>() {
         if fault.status == StatusCode::METHOD_NOT_ALLOWED {
-            fault.allow = Some(super::allowed(&path));
+            fault.allow = Some(super::allowed(&path).into());
         }
         response = render(web, &fault, shape, &path, viewer.get());
     }

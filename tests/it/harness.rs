@@ -30,10 +30,13 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// No answer takes longer; a test that waits for it fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// What a game printed, and who is told when it prints.
+type Console = (Vec<u8>, watch::Sender<ConsoleCursor>);
+
 /// Consoles in memory.
 #[derive(Default)]
 pub struct FakeMachine {
-    consoles: Mutex<HashMap<ServerId, (Vec<u8>, watch::Sender<ConsoleCursor>)>>,
+    consoles: Mutex<HashMap<ServerId, Console>>,
     /// Lines that were typed; servers that are in it run.
     pub typed: Mutex<HashMap<ServerId, Vec<String>>>,
     /// Strangers on the box.
@@ -98,6 +101,7 @@ pub struct Site {
     pub address: SocketAddr,
     pub domain: Domain,
     pub machine: Arc<FakeMachine>,
+    pub web: Arc<Web>,
     pub stop: watch::Sender<bool>,
     pub server: Option<JoinHandle<()>>,
     pub folder: tempfile::TempDir,
@@ -139,8 +143,8 @@ impl Site {
         let web = Web::new(domain.clone(), seam, settings, stopped.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Some(tokio::spawn(serve_tcp(web, listener, stopped)));
-        Self { address, domain, machine, stop, server, folder }
+        let server = Some(tokio::spawn(serve_tcp(Arc::clone(&web), listener, stopped)));
+        Self { address, domain, machine, web, stop, server, folder }
     }
 
     /// A blocking operation on the domain.
@@ -203,6 +207,13 @@ impl Got {
     #[track_caller]
     pub fn is(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{:?} {}", self.headers, self.body);
+        self
+    }
+
+    /// Asserts that the fault, if any, is the client's.
+    #[track_caller]
+    pub fn not_500(self) -> Self {
+        assert!(self.status.as_u16() < 500, "{}", self.body);
         self
     }
 }

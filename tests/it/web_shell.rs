@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{DEADLINE, Site};
 use left4me::web::TABLE;
+use left4me::web::server::serve_unix;
 
 #[tokio::test]
 async fn health_says_ok_and_needs_no_sender() {
@@ -141,7 +142,7 @@ async fn a_half_sent_header_is_closed_by_its_deadline() {
 #[tokio::test]
 async fn too_many_or_too_large_headers_are_refused() {
     let site = Site::start().await;
-    let many: String = (0..100).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many: String = "x: 1\r\n".repeat(100);
     let large = format!("x: {}\r\n", "y".repeat(64 * 1024));
     for headers in [many, large] {
         let mut stream = TcpStream::connect(site.address).await.unwrap();
@@ -180,6 +181,42 @@ async fn a_stop_ends_streams_and_idle_connections_and_leaves_nothing() {
     let server = site.server.take().unwrap();
     tokio::time::timeout(DEADLINE, server).await.expect("the drain has no end").unwrap();
     assert!(TcpStream::connect(site.address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_control_socket_acts_as_the_box_and_its_paths_do_not_exist_over_tcp() {
+    let site = Site::start().await;
+    let admin = site.admin().await;
+    for path in ["/control/backup", "/control/reset-admin", "/control/promote-admin"] {
+        let method = if path.ends_with("backup") { "GET" } else { "POST" };
+        admin.json(method, path, serde_json::json!({ "username": "admin" })).await.is(404);
+    }
+    let socket = site.folder.path().join("control.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&socket).unwrap());
+    tokio::spawn(serve_unix(site.web.clone(), listener, uid, site.stop.subscribe()));
+    let ask = async |head: &str, body: &str| {
+        let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        let request = format!(
+            "{head} HTTP/1.0\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let answer = ask("POST /control/reset-admin", r#"{"username":"rescue"}"#).await;
+    assert!(
+        answer.contains("200 OK") && answer.contains(r#""username":"rescue""#) && answer.contains("password"),
+        "{answer}"
+    );
+    assert!(ask("POST /control/promote-admin", r#"{"username":"nobody"}"#).await.contains("404 Not Found"));
+    assert!(ask("GET /servers", "").await.contains(r#""items":[]"#));
+    let copy = ask("GET /control/backup", "").await;
+    assert!(copy.contains("200 OK") && copy.contains("redb"), "no copy of the store came");
+    let left: Vec<_> = std::fs::read_dir(site.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{left:?}");
 }
 
 /// The beginning of an answer; empty when the connection ends first.

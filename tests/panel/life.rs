@@ -24,7 +24,7 @@ fn a_server_is_installed_started_typed_into_stopped_and_deleted() {
     let game = panel.game(server);
 
     let mut console = panel.events(&format!("/servers/{server}/logs/stream?lines=200"));
-    panel.admin("POST", &format!("/servers/{server}/console"), &json!({"line": "status"})).expect(202);
+    panel.admin("POST", &format!("/servers/{server}/console"), &json!({"line": "status"})).expect(204);
     assert!(
         console.any(|event| event.data.contains("udp/ip")),
         "the answer of `status` arrives on the console's stream"

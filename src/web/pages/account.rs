@@ -65,6 +65,8 @@ async fn markup(
             h2 { "Password" }
             form method="post" action="/account/password" {
                 (csrf_field(csrf))
+                // Password managers want to know whose password it is.
+                input type="text" autocomplete="username" value=(call.actor().name) hidden;
                 (Field { kind: "password", required: true, autocomplete: "current-password", ..Field::text("current", "Current password", "") }.render(fault))
                 (Field { kind: "password", required: true, autocomplete: "new-password",
                     hint: "At least 8 characters, and not easy to guess. Your other sessions end.",

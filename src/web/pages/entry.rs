@@ -35,7 +35,7 @@ pub async fn login(given: Given) -> Answer {
         call.web.run_hashing(move |web| web.domain.log_in(&address, &username, &password, code.as_deref())).await
     };
     match outcome.await {
-        Ok((token, user)) => welcome(&call, &token, &user, StatusCode::OK, &next),
+        Ok((token, user)) => Ok(welcome(&call, &token, &user, StatusCode::OK, &next)),
         Err(fault) if call.is_json() => Err(fault),
         Err(fault) => {
             let form = login_form(&call, &typed, &next, Some(&fault)).await?;
@@ -97,7 +97,7 @@ pub async fn signup(given: Given) -> Answer {
         call.web.run_hashing(move |web| web.domain.sign_up(&address, &username, &password)).await
     };
     match outcome.await {
-        Ok((token, user)) => welcome(&call, &token, &user, StatusCode::CREATED, "/dashboard"),
+        Ok((token, user)) => Ok(welcome(&call, &token, &user, StatusCode::CREATED, "/dashboard")),
         Err(fault) if call.is_json() => Err(fault),
         Err(fault) => Ok(call.show_refused("Sign up", &signup_form(&typed, Some(&fault)), &fault)),
     }
@@ -121,7 +121,7 @@ fn signup_form(username: &str, fault: Option<&Fault>) -> Markup {
 }
 
 /// Hands the session to the browser.
-fn welcome(call: &Call, token: &SessionToken, user: &User, status: StatusCode, next: &str) -> Answer {
+fn welcome(call: &Call, token: &SessionToken, user: &User, status: StatusCode, next: &str) -> Response {
     let mut response = if call.is_json() {
         let mut body = json::user(user);
         body["csrf_token"] = session::csrf_token(&token.0).into();
@@ -130,7 +130,7 @@ fn welcome(call: &Call, token: &SessionToken, user: &User, status: StatusCode, n
         call.go(next)
     };
     with_cookie(call, &mut response, session::set_cookie(&token.0, call.web.is_secure(call.peer, &call.headers)));
-    Ok(response)
+    response
 }
 
 fn with_cookie(call: &Call, response: &mut Response, cookie: Option<header::HeaderValue>) {

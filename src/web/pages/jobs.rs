@@ -148,7 +148,9 @@ fn log(id: JobId, lines: &[(u64, JobLine)], last: u64, live: bool) -> Markup {
                     span.line data-stream=(line.stream.word()) { (line.text) "\n" }
                 }
             }
-            @if lines.is_empty() { p.muted data-empty { "Nothing was printed yet." } }
+            @if lines.is_empty() {
+                p.muted data-empty { @if live { "Nothing was printed yet." } @else { "Nothing was printed." } }
+            }
         }
     }
 }

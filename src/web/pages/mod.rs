@@ -4,6 +4,7 @@
 pub mod account;
 pub mod admin;
 pub mod blueprints;
+pub mod control;
 pub mod dashboard;
 pub mod entry;
 pub mod jobs;

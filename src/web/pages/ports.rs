@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use warp::http::StatusCode;
 
+use crate::domain::Refusal;
 use crate::domain::ports::{ClaimView, NewReservation, ReservationView};
 use crate::model::FieldError;
 use crate::model::id::ReservationId;
@@ -240,6 +241,46 @@ pub async fn cleanup(given: Given) -> Answer {
     let only = fields.text("filter")?.filter(|filter| !filter.trim().is_empty());
     let dry_run = fields.flag("dry_run")?.unwrap_or(false);
     let released = call.run(move |web, actor| web.domain.cleanup_ports(actor, only.as_deref(), dry_run)).await?;
+    if call.is_json() {
+        return Ok(call.whole_list(&released, claim_json));
+    }
+    Ok(call.go("/ports"))
+}
+
+/// A port of a path: out of its bounds no such port is known.
+fn port(number: u64) -> Result<u16, Fault> {
+    u16::try_from(number).map_err(|_| Refusal::NotFound("port").into())
+}
+
+/// `GET /ports/{port}`: who holds it and who listens on it.
+pub async fn inspect(number: u64, given: Given) -> Answer {
+    let call = given.admin()?;
+    let port = port(number)?;
+    let found = call
+        .run(move |web, actor| {
+            let listeners = web.machine.listeners();
+            web.domain.inspect_port(actor, port, &listeners)
+        })
+        .await?;
+    let body = json!({
+        "port": found.port, "claim": found.claim.as_ref().map(claim_json),
+        "foreign": found.foreign, "in_range": found.in_range,
+    });
+    Ok(reply::json_with(StatusCode::OK, &body))
+}
+
+/// `DELETE /ports/{port}`: releases a claim that no server needs; answers with what it was.
+pub async fn release_claim(number: u64, given: Given) -> Answer {
+    let call = given.admin()?;
+    let port = port(number)?;
+    let released = call.run(move |web, actor| web.domain.release_claim(actor, port)).await?;
+    Ok(call.changed(&claim_json(&released), "/ports"))
+}
+
+/// `POST /ports/clear`: ends all reservations and stale claims.
+pub async fn clear(given: Given) -> Answer {
+    let call = given.admin()?;
+    let released = call.run(|web, actor| web.domain.clear_claims(actor)).await?;
     if call.is_json() {
         return Ok(call.whole_list(&released, claim_json));
     }

@@ -31,7 +31,7 @@ const WAITING: usize = 64;
 /// A line of comment after this much silence, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often a stream looks whether its session has expired; a revoked one ends at once.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Where a task puts its events.
 pub type Out = mpsc::Sender<Event>;
