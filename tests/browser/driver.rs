@@ -114,9 +114,16 @@ impl Browser {
         field.send_keys(text).await.expect("typed");
     }
 
-    /// Clicks.
+    /// Clicks. Live parts of a page may be replaced between the look and the click: then it looks again.
     pub async fn click(&self, css: &str) {
-        self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css} cannot be clicked: {error}"));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.find(css).await.click().await {
+                Ok(()) => return,
+                Err(error) if error.is_stale_element_reference() && tokio::time::Instant::now() < deadline => {}
+                Err(error) => panic!("{css} cannot be clicked: {error}"),
+            }
+        }
     }
 
     /// All text of the page.
