@@ -103,13 +103,13 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     if rustix::process::geteuid().is_root() {
         log::warn!("left4me runs as root: it needs no root; make a user of its own, or install the package");
     }
-    report_checks(&paths).await?;
 
     // Set by the unit: under systemd each shim is a unit of its own. Elsewhere the daemon executes itself.
     let starter = match &config.shim_socket {
         Some(path) => ShimStarter::Socket { path: path.clone() },
         None => ShimStarter::Exec { program: PROGRAM.into() },
     };
+    report_checks(&starter, &paths).await?;
     let limits = Limits {
         memory_max: config.memory_max,
         cpu_weight: Some(config.cpu_weight.into()),
@@ -221,9 +221,9 @@ fn web_settings(config: &Config) -> web::Settings {
     }
 }
 
-async fn report_checks(paths: &Paths) -> Result<(), DaemonError> {
-    let paths = paths.clone();
-    for check in blocking(move || probe::run(Path::new(PROGRAM), &paths)).await? {
+async fn report_checks(starter: &ShimStarter, paths: &Paths) -> Result<(), DaemonError> {
+    let (starter, paths) = (starter.clone(), paths.clone());
+    for check in blocking(move || probe::run(&starter, &paths)).await? {
         match check.outcome {
             Outcome::Ok => {}
             Outcome::Warning => log::warn!("{}: {}", check.name, check.text),
