@@ -19,6 +19,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod sse;
+pub mod tls;
 
 use std::net::IpAddr;
 use std::sync::Arc;
