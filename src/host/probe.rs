@@ -20,7 +20,7 @@ use super::shim::starter::ShimStarter;
 use crate::sys;
 
 /// How long a probe may take; mounting takes milliseconds, a disk that hangs takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,9 @@ fn sandbox(starter: &ShimStarter, paths: &Paths) -> io::Result<Vec<Check>> {
     shim.write_all(&protocol::frame(protocol::PROBE, &serde_json::to_vec(&paths.data_dir)?))?;
     let (mut buffer, mut piece) = (Vec::new(), [0_u8; 4096]);
     loop {
-        if let Some((tag, payload)) = protocol::take_frame(&mut buffer, protocol::FRAME_MAX).map_err(io::Error::other)? {
+        if let Some((tag, payload)) =
+            protocol::take_frame(&mut buffer, protocol::FRAME_MAX).map_err(io::Error::other)?
+        {
             return match protocol::Answer::decode(tag, &payload) {
                 Some(protocol::Answer::Probed(checks)) => Ok(checks),
                 Some(protocol::Answer::Failed(text)) => Err(io::Error::other(text)),

@@ -57,7 +57,9 @@ async fn walk(view: View, name: &str) {
     browser.client.goto(&at(&server)).await.expect("the page");
     browser.until_text("#panel", "running", |text| text.contains("running")).await;
     browser.until_text("[data-console]", "the ready line", |text| text.contains("dedicated Yes, ports")).await;
-    browser.until_text("[data-console]", "the winning overlay", |text| text.contains("shared file of Competitive")).await;
+    browser
+        .until_text("[data-console]", "the winning overlay", |text| text.contains("shared file of Competitive"))
+        .await;
 
     browser.fill("input[name=line]", "status").await;
     browser.click(&format!("form[action='{server}/console'] button")).await;
