@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -108,13 +109,13 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     if rustix::process::geteuid().is_root() {
         log::warn!("left4me runs as root: it needs no root; make a user of its own, or install the package");
     }
-    report_checks(&paths).await?;
 
     // Set by the unit: under systemd each shim is a unit of its own. Elsewhere the daemon executes itself.
     let starter = match &config.shim_socket {
         Some(path) => ShimStarter::Socket { path: path.clone() },
         None => ShimStarter::Exec { program: PROGRAM.into() },
     };
+    report_checks(&starter, &paths).await?;
     let limits = Limits {
         memory_max: config.memory_max,
         cpu_weight: Some(config.cpu_weight.into()),
@@ -146,6 +147,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let adopted = jobs::recover(&context).await.map_err(DaemonError::Other)?;
     supervisor.adopt_all().await.map_err(DaemonError::Other)?;
 
+    let certificate = read_certificate(&config).map_err(DaemonError::Other)?.map(watch::Sender::new);
     let (stop, stopped) = watch::channel(false);
     let page = TcpListener::bind(config.listen).await.map_err(|error| DaemonError::Listen {
         what: "listen",
@@ -158,16 +160,22 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let site = web::Web::new(domain.clone(), machine, web_settings(&config), stopped.clone());
     let uid = rustix::process::geteuid().as_raw();
     let mut runner = tokio::spawn(jobs::runner::run(context, adopted, stopped.clone()));
-    let page_server = tokio::spawn(web::server::serve_tcp(site.clone(), page, stopped.clone()));
+    let page_server = match &certificate {
+        None => tokio::spawn(web::server::serve_tcp(site.clone(), page, stopped.clone())),
+        Some(certificate) => {
+            tokio::spawn(web::server::serve_tls(site.clone(), page, certificate.subscribe(), stopped.clone()))
+        }
+    };
     let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
 
     ready(&Ready { address, domain: &domain });
-    notify::ready(&format!("listening on http://{address}"));
-    log::info!("left4me {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+    notify::ready(&format!("listening on {scheme}://{address}"));
+    log::info!("left4me {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));
 
     let ended_early = tokio::select! {
-        result = asked_to_stop() => result.err().map(|error| error.to_string()),
+        result = asked_to_stop(&config, certificate.as_ref()) => result.err().map(|error| error.to_string()),
         result = &mut runner => Some(format!("the job runner ended: {result:?}")),
     };
     notify::stopping("ending; game servers go on");
@@ -178,22 +186,43 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     if ended_early.is_none() && tokio::time::timeout(DRAIN_JOBS, runner).await.is_err() {
         log::warn!("jobs were under way: the next daemon goes on with them");
     }
-    // The socket's file goes only when it is ours to remove; a newer daemon may listen there already.
-    let _ = std::fs::remove_file(&config.socket);
+    // The socket's file stays: nobody answers there, and removing it could take a newer daemon's.
     match ended_early {
         None => Ok(()),
         Some(error) => Err(DaemonError::Other(error)),
     }
 }
 
-async fn asked_to_stop() -> io::Result<()> {
+/// Waits for SIGTERM or SIGINT. SIGHUP reads the certificate again; what cannot be read leaves the old one in force.
+async fn asked_to_stop(config: &Config, certificate: Option<&watch::Sender<Arc<ServerConfig>>>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                notify::reloading();
+                match (certificate, read_certificate(config)) {
+                    (Some(current), Ok(Some(new))) => {
+                        current.send_replace(new);
+                        log::info!("the certificate was read again");
+                    }
+                    (_, Err(error)) => log::error!("the certificate stays as it was: {error}"),
+                    (Some(_), Ok(None)) | (None, Ok(_)) => log::info!("nothing to read again: built-in TLS is off"),
+                }
+                notify::ready("listening");
+            }
+        }
     }
-    Ok(())
+}
+
+/// The configured certificate and key; `None`: built-in TLS is off.
+fn read_certificate(config: &Config) -> Result<Option<Arc<ServerConfig>>, String> {
+    let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()));
+    web::tls::configuration(&read(certificate)?, &read(key)?).map(Some)
 }
 
 /// Feeds systemd's watchdog while store and scheduler answer, and only then.
@@ -220,15 +249,15 @@ fn web_settings(config: &Config) -> web::Settings {
             .iter()
             .map(|network| web::address::Network { address: network.address, prefix: network.prefix })
             .collect(),
-        tls: false,
+        tls: config.tls_cert.is_some(),
         metrics: config.metrics,
         limits: web::server::Limits::default(),
     }
 }
 
-async fn report_checks(paths: &Paths) -> Result<(), DaemonError> {
-    let paths = paths.clone();
-    for check in blocking(move || probe::run(Path::new(PROGRAM), &paths)).await? {
+async fn report_checks(starter: &ShimStarter, paths: &Paths) -> Result<(), DaemonError> {
+    let (starter, paths) = (starter.clone(), paths.clone());
+    for check in blocking(move || probe::run(&starter, &paths)).await? {
         match check.outcome {
             Outcome::Ok => {}
             Outcome::Warning => log::warn!("{}: {}", check.name, check.text),

@@ -14,6 +14,8 @@
       waiting.delete(name);
       const selector = name === "all" ? "[data-live]" : `[data-live="${name}"]`;
       for (const piece of document.querySelectorAll(selector)) {
+        // A piece within a piece comes with it.
+        if (name === "all" && piece.parentElement.closest("[data-live]")) continue;
         // A piece that somebody is working in stays until they leave it.
         if (piece.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) continue;
         htmx.trigger(piece, "live");
@@ -21,13 +23,9 @@
     }, 100);
   }
 
-  let opened = false;
   const events = new EventSource(path);
-  // What happened while nobody listened is not told again.
-  events.addEventListener("open", () => {
-    if (opened) refresh("all");
-    opened = true;
-  });
+  // What happened while nobody listened is not told again; the first time, that is since the page was made.
+  events.addEventListener("open", () => refresh("all"));
   events.addEventListener("all", () => refresh("all"));
   events.addEventListener("job", (event) => refresh(`job-${event.data}`));
   events.addEventListener("server", (event) => {

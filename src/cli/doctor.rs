@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::host::paths::Paths;
 use crate::host::ports::{Ours, snapshot};
 use crate::host::probe::{self, Check, Outcome};
+use crate::host::shim::starter::ShimStarter;
 
 /// Bytes that the game files take, about.
 const GAME_BYTES: u64 = 10 << 30;
@@ -57,7 +58,7 @@ fn look(config: &Config) -> Vec<Check> {
     let mut checks = vec![user(), folder(config)];
     // The probe writes into the data folder: without one it would only say so again.
     if config.data_dir.is_dir() {
-        checks.extend(probe::run(Path::new("/proc/self/exe"), &paths));
+        checks.extend(probe::run(&ShimStarter::Exec { program: "/proc/self/exe".into() }, &paths));
         checks.push(disk(config));
     }
     checks.extend([ports(config), steamcmd(config, &paths), journal()]);

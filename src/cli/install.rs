@@ -1,6 +1,9 @@
 //! `left4me install`: asks for the install job and shows how far it is; also follows the jobs of other commands.
 
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -8,6 +11,8 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::reach::{Reach, hand_over};
 use crate::config::Config;
+use crate::host::paths::Paths;
+use crate::host::steamcmd::{self, Program};
 use crate::model::user::Actor;
 
 /// Cells of the progress bar.
@@ -32,6 +37,30 @@ pub async fn run(config: &Config, follow: bool) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// SteamCMD's own login on this terminal, as the owner of the data. No password passes through us or is stored.
+pub fn log_in(config: &Config, account: &str) -> Result<()> {
+    if !steamcmd::is_account_name(account) {
+        bail!("{account} is no Steam account name: letters, digits and _ only");
+    }
+    let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
+    let program = Program::find(&paths, config.steamcmd_path().as_deref()).map_err(anyhow::Error::msg)?;
+    let owner = std::fs::metadata(paths.steam()).with_context(|| {
+        format!("{} cannot be read: start left4me once, it makes its folders", paths.steam().display())
+    })?;
+    let mut command = Command::new(program.path());
+    command.args(["+login", account, "+quit"]).current_dir(paths.steam()).env("HOME", paths.steam());
+    if rustix::process::geteuid().is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    let status = command.status().with_context(|| format!("{} cannot be run", program.path().display()))?;
+    if !status.success() {
+        bail!("SteamCMD did not log in as {account} ({status}): see what it said above");
+    }
+    steamcmd::remember_account(&paths, account).context("the account's name cannot be stored")?;
+    println!("logged in as {account}; installs use this login where Steam refuses the anonymous one");
+    Ok(())
 }
 
 /// Prints the log of a job until it ends; an error when it did not succeed.

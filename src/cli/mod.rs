@@ -75,6 +75,9 @@ enum Command {
         /// Show the job until it ends.
         #[arg(long)]
         follow: bool,
+        /// First let SteamCMD log in as this account, on this terminal; later installs use its cached login.
+        #[arg(long, value_name = "USER")]
+        login: Option<String>,
     },
     /// Look at this box: what works, what is missing, what to do about it.
     Doctor {
@@ -158,7 +161,13 @@ fn run(words: Words) -> Result<()> {
         Command::PromoteAdmin { username } => quietly(admin::promote(&config()?, &username)),
         Command::Ports { json, command } => quietly(ports::run(&config()?, command, json)),
         Command::Servers { command } => quietly(servers::run(&config()?, command)),
-        Command::Install { follow } => quietly(install::run(&config()?, follow)),
+        Command::Install { follow, login } => {
+            let config = config()?;
+            if let Some(account) = login {
+                install::log_in(&config, &account)?;
+            }
+            quietly(install::run(&config, follow))
+        }
         Command::Doctor { json } => quietly(doctor::run(&config()?, json)),
         Command::Backup { file } => quietly(backup::backup(&config()?, &file)),
         Command::Restore { file } => quietly(backup::restore(&config()?, &file)),

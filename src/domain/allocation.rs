@@ -101,10 +101,10 @@ impl Allocator<'_> {
             return self.claim(tx, port, holder, purpose, ClaimKind::Auto);
         }
         for port in self.range.ports() {
-            if let Some(claim) = tx.get(&CLAIMS, &port)? {
-                if !claims::is_lapsed_reservation(tx, &claim, self.now)? {
-                    continue;
-                }
+            if let Some(claim) = tx.get(&CLAIMS, &port)?
+                && !claims::is_lapsed_reservation(tx, &claim, self.now)?
+            {
+                continue;
             }
             if self.listeners.on(port).is_some() {
                 self.foreign += 1;

@@ -22,14 +22,7 @@ pub struct BuildView {
 impl Domain {
     /// The build that servers which start now use; `None` before the first install.
     pub fn active_build(&self) -> Result<Option<Build>> {
-        self.active_build_in(&self.read()?)
-    }
-
-    pub(super) fn active_build_in(&self, read: &impl Read) -> Result<Option<Build>> {
-        match read.get(&ACTIVE_BUILD, &ACTIVE_BUILD_KEY.to_owned())? {
-            Some(id) => Ok(read.get(&BUILDS, &id)?),
-            None => Ok(None),
-        }
+        active(&self.read()?)
     }
 
     /// The number of a new folder `installation/<n>`. None is given out twice.
@@ -41,7 +34,7 @@ impl Domain {
     pub fn publish_build(&self, job: JobId, layer: LayerId, bytes: u64) -> Result<Build> {
         let now = self.now();
         self.write(|tx| {
-            let below = self.active_build_in(tx)?.map(|build| build.layers).unwrap_or_default();
+            let below = active(tx)?.map(|build| build.layers).unwrap_or_default();
             if below.contains(&layer) {
                 return Err(Refusal::Conflict(format!("layer {layer} is published already")));
             }
@@ -61,9 +54,9 @@ impl Domain {
     pub fn list_builds(&self, actor: &Actor) -> Result<Vec<BuildView>> {
         require_admin(actor)?;
         let read = self.read()?;
-        let active = self.active_build_in(&read)?.map(|build| build.id);
+        let current = active(&read)?.map(|build| build.id);
         let builds = read.list(&BUILDS, &Span::all().backwards())?;
-        Ok(builds.into_iter().map(|(id, build)| BuildView { build, active: Some(id) == active }).collect())
+        Ok(builds.into_iter().map(|(id, build)| BuildView { build, active: Some(id) == current }).collect())
     }
 
     /// Makes an earlier (or later) build the active one. Admins only.
@@ -72,7 +65,7 @@ impl Domain {
         let now = self.now();
         self.write(|tx| {
             let build = tx.get(&BUILDS, &id)?.ok_or(Refusal::NotFound("build"))?;
-            if self.active_build_in(tx)?.is_some_and(|active| active.id == id) {
+            if active(tx)?.is_some_and(|active| active.id == id) {
                 return Ok(build);
             }
             tx.put(&ACTIVE_BUILD, &ACTIVE_BUILD_KEY.to_owned(), &id)?;
@@ -97,11 +90,19 @@ impl Domain {
         let now = self.now();
         self.write(|tx| {
             let build = tx.get(&BUILDS, &id)?.ok_or(Refusal::NotFound("build"))?;
-            if self.active_build_in(tx)?.is_some_and(|active| active.id == id) {
+            if active(tx)?.is_some_and(|active| active.id == id) {
                 return Err(Refusal::Conflict(format!("{} is the active one: activate another first", build.label)));
             }
             tx.remove(&BUILDS, &id)?;
             note(tx, now, actor, "build.forget", &build.label)
         })
+    }
+}
+
+/// The active build, as this transaction sees it.
+pub(super) fn active(read: &impl Read) -> Result<Option<Build>> {
+    match read.get(&ACTIVE_BUILD, &ACTIVE_BUILD_KEY.to_owned())? {
+        Some(id) => Ok(read.get(&BUILDS, &id)?),
+        None => Ok(None),
     }
 }

@@ -24,6 +24,13 @@ use crate::store::{Read, Span, Tx};
 pub(super) fn put(tx: &mut Tx, port: u16, claim: &PortClaim) -> Result<()> {
     if let Some(old) = tx.get(&CLAIMS, &port)? {
         unlist(tx, port, old.holder)?;
+        // A reservation whose last port is taken holds nothing any more.
+        if let Holder::Reservation(id) = old.holder
+            && old.holder != claim.holder
+            && ports_of_reservation(tx, id)?.is_empty()
+        {
+            tx.remove(&RESERVATIONS, &id)?;
+        }
     }
     tx.put(&CLAIMS, &port, claim)?;
     match claim.holder {

@@ -27,13 +27,13 @@ pub(super) struct Counted {
 fn address_key(address: &str) -> String {
     let network = match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(v4)) => v4.to_string(),
-        Ok(IpAddr::V6(v6)) => match v6.to_ipv4_mapped() {
-            Some(v4) => v4.to_string(),
-            None => {
+        Ok(IpAddr::V6(v6)) => v6.to_ipv4_mapped().map_or_else(
+            || {
                 let [a, b, c, d, ..] = v6.segments();
                 format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-        },
+            },
+            |v4| v4.to_string(),
+        ),
         Err(_) => address.chars().take(64).collect(),
     };
     format!("address {network}")

@@ -4,7 +4,7 @@ use super::audit::{note, object};
 use super::blueprints::blueprint_of;
 use super::overlays::overlay_of;
 use super::servers::server_of;
-use super::{Domain, Refusal, Result, claims};
+use super::{Domain, Refusal, Result, builds, claims};
 use crate::model::blueprint::split_arguments;
 use crate::model::event::Event;
 use crate::model::id::ServerId;
@@ -21,7 +21,7 @@ impl Domain {
         let read = self.read()?;
         let server = server_of(&read, id)?;
         let blueprint = blueprint_of(&read, server.blueprint_id)?;
-        let build = self.active_build_in(&read)?.ok_or_else(|| {
+        let build = builds::active(&read)?.ok_or_else(|| {
             Refusal::Conflict("no game files are installed: run the install job first (`left4me install`)".into())
         })?;
         let mut overlays = Vec::new();
@@ -64,8 +64,9 @@ impl Domain {
             ActualState::Starting | ActualState::Running | ActualState::Unknown => false,
         };
         let read = self.read()?;
-        let known = read.get(&SERVERS, &id)?.is_some_and(|server| is_news(&server));
-        if !known && !(ended && claims::has_retiring(&read, id)?) {
+        let news = read.get(&SERVERS, &id)?.is_some_and(|server| is_news(&server));
+        let to_release = ended && claims::has_retiring(&read, id)?;
+        if !news && !to_release {
             return Ok(());
         }
         let now = self.now();
@@ -78,7 +79,7 @@ impl Domain {
                 return Ok(());
             }
             server.actual_state = actual;
-            server.last_error = last_error.clone();
+            server.last_error.clone_from(&last_error);
             server.started_at = match actual {
                 ActualState::Starting => Some(now),
                 ActualState::Running => server.started_at.or(Some(now)),

@@ -305,10 +305,10 @@ impl Domain {
     fn release_all(&self, tx: &mut Tx, actor: &Actor, action: &str, views: &[ClaimView]) -> Result<()> {
         for view in views {
             claims::release(tx, view.port)?;
-            if let Holder::Reservation(id) = view.claim.holder {
-                if claims::ports_of_reservation(tx, id)?.is_empty() {
-                    claims::release_reservation(tx, id)?;
-                }
+            if let Holder::Reservation(id) = view.claim.holder
+                && claims::ports_of_reservation(tx, id)?.is_empty()
+            {
+                claims::release_reservation(tx, id)?;
             }
         }
         if !views.is_empty() {

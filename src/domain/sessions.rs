@@ -3,12 +3,10 @@
 //! A session is keyed by the SHA-256 of its cookie: whoever reads the store cannot log in with what they find.
 
 use super::audit::{note, object};
-use super::users::{by_name, insert_user};
+use super::users::{by_name, insert_user, new_username};
 use super::{Domain, Refusal, Result, lockout, passwords, second_factor, secrets};
-use crate::model::FieldError;
 use crate::model::event::Event;
 use crate::model::id::UserId;
-use crate::model::name::parse_username;
 use crate::model::time::Timestamp;
 use crate::model::user::{Actor, Session, User};
 use crate::store::tables::{SESSIONS, SESSIONS_BY_USER, USERS};
@@ -34,10 +32,7 @@ impl Domain {
         if !self.settings_in(&read)?.signup_open {
             return Err(Refusal::SignupClosed);
         }
-        let username = parse_username(username)?;
-        if username.eq_ignore_ascii_case("system") {
-            return Err(FieldError::new("username", "is the name of the box itself: choose another").into());
-        }
+        let username = new_username(username)?;
         passwords::check("password", &username, password)?;
         if by_name(&read, &username)?.is_some() {
             return Err(Refusal::NameTaken);

@@ -7,6 +7,7 @@ use super::blueprints::remove_blueprint;
 use super::sessions::{as_actor, end_sessions};
 use super::tokens::end_tokens;
 use super::{Domain, Items, Page, Refusal, Result, acting_user, lockout, passwords, require_admin, secrets};
+use crate::model::FieldError;
 use crate::model::id::UserId;
 use crate::model::name::{parse_username, username_key};
 use crate::model::time::Timestamp;
@@ -39,7 +40,7 @@ impl Domain {
     /// Makes or restores an admin with a new random password, which is returned and never shown again. Lifts the lockout,
     /// the disabled flag and the second factor; ends the user's sessions and tokens.
     pub fn reset_admin(&self, username: &str) -> Result<(User, String)> {
-        let username = parse_username(username)?;
+        let username = new_username(username)?;
         let password = passwords::random()?;
         let digest = passwords::hash(&password)?;
         let now = self.now();
@@ -114,7 +115,7 @@ impl Domain {
             if new == old {
                 return Ok(old);
             }
-            if !(new.admin && !new.disabled) {
+            if !new.admin || new.disabled {
                 keep_an_admin(tx, &old)?;
             }
             tx.put(&USERS, &id, &new)?;
@@ -197,6 +198,15 @@ impl Domain {
         })?;
         refused.map_or(Ok(()), Err)
     }
+}
+
+/// Reads the name of a user that may be new.
+pub(super) fn new_username(text: &str) -> Result<String> {
+    let username = parse_username(text)?;
+    if username_key(&username) == Actor::system().name {
+        return Err(FieldError::new("username", "is the name of the box itself: choose another").into());
+    }
+    Ok(username)
 }
 
 /// A user by id.

@@ -109,11 +109,12 @@ impl Domain {
             job.finished_at = Some(now);
             job.progress = None;
             queue::retire(tx, &job)?;
-            if job.operation == Operation::Delete && outcome.state != JobState::Succeeded {
-                if let Some(mut server) = job.server_id.map(|id| tx.get(&SERVERS, &id)).transpose()?.flatten() {
-                    server.deleting = false;
-                    queue::write_server(tx, now, &mut server)?;
-                }
+            if job.operation == Operation::Delete
+                && outcome.state != JobState::Succeeded
+                && let Some(mut server) = job.server_id.map(|id| tx.get(&SERVERS, &id)).transpose()?.flatten()
+            {
+                server.deleting = false;
+                queue::write_server(tx, now, &mut server)?;
             }
             Ok(job)
         })

@@ -15,3 +15,4 @@ pub mod remedy;
 pub mod sandbox;
 pub mod shim;
 pub mod steam;
+pub mod steamcmd;

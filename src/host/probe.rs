@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use rustix::fs::XattrFlags;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,12 @@ use super::launch::Layer;
 use super::paths::Paths;
 use super::remedy;
 use super::sandbox::{Step, apply};
+use super::shim::protocol;
+use super::shim::starter::ShimStarter;
 use crate::sys;
 
-/// Argument by which `left4me shim` becomes a probe.
-pub const ARGUMENT: &str = "--probe";
+/// How long a probe may take; mounting takes milliseconds, a disk that hangs takes longer.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,27 +51,39 @@ impl Check {
     }
 }
 
-/// Every check of the machine. `program`: left4me itself, executed for those that need a process of their own. Blocks for
-/// some tens of milliseconds.
-pub fn run(program: &Path, paths: &Paths) -> Vec<Check> {
-    let mut checks = sandbox(program, paths);
+/// Every check of the machine. The sandbox is tried where games run: in a process that `starter` starts. Blocks for some
+/// tens of milliseconds.
+pub fn run(starter: &ShimStarter, paths: &Paths) -> Vec<Check> {
+    let mut checks = sandbox(starter, paths).unwrap_or_else(|error| {
+        vec![Check::new("sandbox", Outcome::Failure, format!("no shim can be started to try it: {error}"))]
+    });
     checks.push(cgroup());
     checks.push(loader());
     checks
 }
 
-fn sandbox(program: &Path, paths: &Paths) -> Vec<Check> {
-    let answered = Command::new(program)
-        .args(["shim", ARGUMENT])
-        .arg(&paths.data_dir)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .and_then(|output| serde_json::from_slice(&output.stdout).map_err(io::Error::from));
-    answered.unwrap_or_else(|error| {
-        vec![Check::new("sandbox", Outcome::Failure, format!("{} cannot probe: {error}", program.display()))]
-    })
+fn sandbox(starter: &ShimStarter, paths: &Paths) -> io::Result<Vec<Check>> {
+    let mut shim = starter.connect()?;
+    shim.set_read_timeout(Some(PATIENCE))?;
+    shim.write_all(&protocol::frame(protocol::PROBE, &serde_json::to_vec(&paths.data_dir)?))?;
+    let (mut buffer, mut piece) = (Vec::new(), [0_u8; 4096]);
+    loop {
+        if let Some((tag, payload)) =
+            protocol::take_frame(&mut buffer, protocol::FRAME_MAX).map_err(io::Error::other)?
+        {
+            return match protocol::Answer::decode(tag, &payload) {
+                Some(protocol::Answer::Probed(checks)) => Ok(checks),
+                Some(protocol::Answer::Failed(text)) => Err(io::Error::other(text)),
+                Some(protocol::Answer::Started(_)) | None => {
+                    Err(io::Error::other(format!("it answered with frame {tag}; is it of another version?")))
+                }
+            };
+        }
+        match shim.read(&mut piece)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => buffer.extend_from_slice(&piece[..n]),
+        }
+    }
 }
 
 fn cgroup() -> Check {
@@ -126,15 +140,18 @@ fn loader() -> Check {
     }
 }
 
-/// The probe's own process: `left4me shim --probe DATA_DIR`. Prints the checks as JSON.
-pub fn run_inside() -> ExitCode {
-    let Some(data_dir) = std::env::args_os().nth(3) else { return ExitCode::FAILURE };
-    let folder = Path::new(&data_dir).join(format!(".probe-{}", std::process::id()));
-    let checks = inside(&folder);
-    // Leftovers are named by what follows; the checks themselves are answered.
-    let removed = sys::fs::remove_tree(&folder);
-    let text = serde_json::to_vec(&checks).unwrap_or_default();
-    if removed.is_ok() && io::stdout().write_all(&text).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// The shim's side: tries the sandbox below `data_dir` and removes what it made.
+pub fn run_inside(data_dir: &Path) -> Vec<Check> {
+    let folder = data_dir.join(format!(".probe-{}", std::process::id()));
+    let mut checks = inside(&folder);
+    if let Err(error) = sys::fs::remove_tree(&folder) {
+        checks.push(Check::new(
+            "the probe's folder",
+            Outcome::Warning,
+            format!("{} cannot be removed: {error}", folder.display()),
+        ));
+    }
+    checks
 }
 
 /// In the order in which they are reached; the rest is not when one fails.

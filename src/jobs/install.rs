@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Context, Ending, Run, blocking};
 use crate::host::launch::ExitStatus;
-use crate::host::layers::{self, SteamCmd};
+use crate::host::layers;
 use crate::host::paths::{Paths, Run as HostRun};
 use crate::host::shim::client::{Adoption, Client, Event, adopt as adopt_shim, start};
 use crate::host::steam::{self, Line, Strategy, Verdict};
+use crate::host::steamcmd::{self, Program};
 use crate::host::{console, instance};
 use crate::model::id::{JobId, LayerId};
 use crate::model::job::Job;
@@ -26,7 +27,7 @@ use crate::model::machine::{ConsoleCursor, Progressing};
 pub const STEPS: &[&str] = &["check", "layer", "download", "verify", "publish"];
 
 /// SteamCMD says something at least this often while it works, slow disks included.
-const SILENCE: Duration = Duration::from_secs(20 * 60);
+const SILENCE: Duration = Duration::from_mins(20);
 /// Lines that are kept to be judged; what decides stands at the end.
 const KEEP: usize = 500;
 /// Bytes of console that are looked at in one go.
@@ -109,7 +110,7 @@ pub async fn run(run: &Run) -> Result<(), Ending> {
 }
 
 async fn install(run: &Run) -> Result<(), Ending> {
-    let program = find_steamcmd(run)?;
+    let program = Program::find(&run.context.paths, run.context.steamcmd.as_deref())?;
     let mut attempt = match load(&run.context.paths, run.job.id) {
         Some(attempt) => {
             run.log.say("the daemon was started anew; the install goes on");
@@ -145,7 +146,7 @@ async fn install(run: &Run) -> Result<(), Ending> {
             Verdict::NextStrategy(reason) => {
                 run.log.complain(&reason);
                 // An account counts only where one has logged in on this box (`left4me install --login`).
-                let next = attempt.strategy.next(account(&run.context.paths).is_some()).ok_or_else(|| {
+                let next = attempt.strategy.next(steamcmd::account(&run.context.paths).is_some()).ok_or_else(|| {
                     Ending::failed(format!(
                         "{reason}. No other way is left: log in with an account that owns the game, by `left4me install --login USER` on the box"
                     ))
@@ -187,7 +188,7 @@ async fn begin(run: &Run, program: &Program) -> Result<Attempt, Ending> {
     }
     let paths = run.context.paths.clone();
     let free = blocking(move || layers::free_bytes(&paths).map_err(|error| Ending::failed(error.to_string()))).await?;
-    run.log.say(&format!("{:.1} GiB are free", free as f64 / (1 << 30) as f64));
+    run.log.say(&format!("{:.1} GiB are free", free as f64 / f64::from(1 << 30)));
     let build = run.domain(crate::domain::Domain::active_build).await?;
     let base = build.map(|build| build.layers).unwrap_or_default();
     if base.is_empty() && free < GAME_BYTES {
@@ -217,7 +218,7 @@ async fn launch(run: &Run, program: &Program, attempt: &mut Attempt) -> Result<C
         std::fs::write(&file, steam::MANIFEST)
             .map_err(|error| Ending::failed(format!("{} cannot be written: {error}", file.display())))?;
     }
-    let account = account(paths);
+    let account = steamcmd::account(paths);
     let arguments = steam::arguments(attempt.strategy, attempt.pass, account.as_deref());
     run.log.say(&format!("steamcmd {}", arguments.join(" ")));
     let launch = layers::steamcmd_launch(
@@ -225,7 +226,7 @@ async fn launch(run: &Run, program: &Program, attempt: &mut Attempt) -> Result<C
         job,
         attempt.layer,
         &attempt.base,
-        &program.at(),
+        &program.launched(),
         arguments,
         &run.context.limits,
     );
@@ -351,59 +352,6 @@ impl Reader {
             self.lines.pop_front();
         }
     }
-}
-
-/// Which SteamCMD runs.
-enum Program {
-    Ours,
-    At(PathBuf),
-}
-
-impl Program {
-    fn at(&self) -> SteamCmd<'_> {
-        match self {
-            Self::Ours => SteamCmd::Ours,
-            Self::At(path) => SteamCmd::At(path),
-        }
-    }
-
-    /// Valve's and Debian's are scripts around a 32-bit program; another program tells by its own header.
-    fn is_32_bit(&self) -> bool {
-        let path = match self {
-            Self::Ours => return true,
-            Self::At(path) => path,
-        };
-        let mut head = [0; 5];
-        let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
-        match (read, head) {
-            (Ok(()), [0x7f, b'E', b'L', b'F', class]) => class == 1,
-            (Ok(()) | Err(_), _) => path.starts_with("/usr/games"),
-        }
-    }
-}
-
-fn find_steamcmd(run: &Run) -> Result<Program, Ending> {
-    let ours = run.context.paths.steam().join("steamcmd.sh");
-    match &run.context.steamcmd {
-        Some(path) if path.is_file() => Ok(Program::At(path.clone())),
-        Some(path) => Err(Ending::failed(format!(
-            "steamcmd is set to {}, and there is no such program: correct it in the configuration, or set it to auto",
-            path.display()
-        ))),
-        None if ours.is_file() => Ok(Program::Ours),
-        None if Path::new("/usr/games/steamcmd").is_file() => Ok(Program::At("/usr/games/steamcmd".into())),
-        None => Err(Ending::failed(format!(
-            "SteamCMD is not installed: on Debian and Ubuntu `apt install steamcmd` (non-free, i386), elsewhere unpack Valve's \
-             steamcmd_linux.tar.gz into {}",
-            run.context.paths.steam().display()
-        ))),
-    }
-}
-
-/// Name of the account that has logged in on this box, if any.
-fn account(paths: &Paths) -> Option<String> {
-    let name = std::fs::read_to_string(paths.steam().join("account")).ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn has_game(paths: &Paths, attempt: &Attempt) -> bool {

@@ -140,7 +140,7 @@ impl Store {
             }
         };
         if let Some(tx) = commit {
-            inner.commit(&mut turn, tx)?;
+            inner.commit(&mut turn, tx);
         } else {
             // Nothing was written; what was read may still wait for its flush.
             inner.flush_if_last(&mut turn);
@@ -187,8 +187,8 @@ impl Inner {
         }
     }
 
-    /// Commits a transaction: durably when nobody waits who could do it for all.
-    fn commit(&self, turn: &mut Turn, mut tx: Tx) -> Result<(), StoreError> {
+    /// Commits a transaction: durably when nobody waits who could do it for all. [`Inner::wait_for`] tells how it went.
+    fn commit(&self, turn: &mut Turn, mut tx: Tx) {
         turn.newest += 1;
         turn.events.append(&mut tx.events);
         let unsettled = turn.newest - locked(&self.flushed).settled;
@@ -201,7 +201,6 @@ impl Inner {
         if durable || committed.is_err() {
             self.settle(turn, committed);
         }
-        Ok(())
     }
 
     /// Flushes what others left to this writer, unless somebody behind it will.

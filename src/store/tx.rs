@@ -76,7 +76,7 @@ impl Span {
         Self { limit, ..self }
     }
 
-    fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    fn bounds(&self) -> Option<Bounds<'_>> {
         let lower = self.lower.as_ref().map(Vec::as_slice);
         let upper = self.upper.as_ref().map(Vec::as_slice);
         // redb panics on a range that ends before it begins.
@@ -89,6 +89,8 @@ impl Span {
         (!empty).then_some((lower, upper))
     }
 }
+
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Looks at one raw record; says whether to go on.
 type Look<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>;
@@ -111,7 +113,8 @@ pub trait Read {
         Ok(self.raw_get(table.name, &key.bytes())?.is_some())
     }
 
-    /// Looks at the records of a span, in its order, until told to stop or its limit is reached.
+    /// Looks at the records of a span, in its order, until told to stop or its limit is reached. Inside a write
+    /// transaction `look` must not touch the same table.
     fn visit<K: Key, V: DeserializeOwned>(
         &self,
         table: &Table<K, V>,

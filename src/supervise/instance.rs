@@ -167,15 +167,17 @@ impl Owner {
                 self.phase = Phase::Running;
                 self.ended(&format!("the game ended by itself ({status})"), false).await;
             }
-            Ok(Adoption::Exited(_) | Adoption::Gone) if wanted && !self.job_decides().await => match self.spec().await {
-                // The box was started anew, or the shim was killed: the game should run, so it will.
-                Ok(_) => {
-                    self.phase = Phase::Waiting;
-                    self.wake = Some(Instant::now());
+            Ok(Adoption::Exited(_) | Adoption::Gone) if wanted && !self.job_decides().await => {
+                match self.spec().await {
+                    // The box was started anew, or the shim was killed: the game should run, so it will.
+                    Ok(_) => {
+                        self.phase = Phase::Waiting;
+                        self.wake = Some(Instant::now());
+                    }
+                    // It never got as far as a first start.
+                    Err(error) => self.observe(ActualState::Stopped, Some(error)).await,
                 }
-                // It never got as far as a first start.
-                Err(error) => self.observe(ActualState::Stopped, Some(error)).await,
-            },
+            }
             Ok(Adoption::Exited(_) | Adoption::Gone) => {
                 if record.actual_state == ActualState::Failed {
                     self.phase = Phase::Failed;

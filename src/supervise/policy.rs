@@ -24,11 +24,11 @@ use std::time::Duration;
 /// Crashes within [`CRASH_WINDOW`] after which we give up.
 pub const CRASH_LIMIT: usize = 5;
 /// How long a crash counts against the limit.
-pub const CRASH_WINDOW: Duration = Duration::from_secs(5 * 60);
+pub const CRASH_WINDOW: Duration = Duration::from_mins(5);
 /// After so long without a crash, back-off begins at one second again.
-pub const QUIET: Duration = Duration::from_secs(10 * 60);
+pub const QUIET: Duration = Duration::from_mins(10);
 /// Longest wait between two starts.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+pub const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// Where an instance is, as its task sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod sse;
+pub mod tls;
 pub mod upload;
 
 use std::net::IpAddr;

@@ -12,10 +12,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::extract::Peer;
 use super::{Routes, Web, service};
@@ -49,6 +52,16 @@ pub async fn serve_tcp(web: Arc<Web>, listener: TcpListener, stop: watch::Receiv
     Connections::new(web, stop).serve(Page(listener)).await;
 }
 
+/// Serves TLS over TCP until `stop` becomes true, then drains. The newest configuration counts for the next connection.
+pub async fn serve_tls(
+    web: Arc<Web>,
+    listener: TcpListener,
+    configuration: watch::Receiver<Arc<ServerConfig>>,
+    stop: watch::Receiver<bool>,
+) {
+    Connections::new(web, stop).serve(TlsPage { page: Page(listener), configuration }).await;
+}
+
 /// Serves the control socket until `stop` becomes true, then drains. Root and `service_uid` act as the box itself;
 /// others are turned away without a word.
 pub async fn serve_unix(web: Arc<Web>, listener: UnixListener, service_uid: u32, stop: watch::Receiver<bool>) {
@@ -57,16 +70,27 @@ pub async fn serve_unix(web: Arc<Web>, listener: UnixListener, service_uid: u32,
 
 /// Where connections come from.
 trait Accept: Send + Sync + 'static {
+    /// As it is accepted.
+    type Raw: Send + 'static;
+    /// As HTTP is spoken over it.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// The next connection; `None`: one that was turned away.
-    fn accept(&self) -> impl Future<Output = io::Result<Option<(Self::Stream, Peer)>>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<Option<(Self::Raw, Peer)>>> + Send;
+
+    /// Makes it fit for HTTP, in the connection's own task: a slow client holds up nobody else.
+    fn prepare(&self, raw: Self::Raw) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static;
 }
 
 struct Page(TcpListener);
 
 impl Accept for Page {
+    type Raw = TcpStream;
     type Stream = TcpStream;
+
+    fn prepare(&self, raw: TcpStream) -> impl Future<Output = io::Result<TcpStream>> + Send + 'static {
+        std::future::ready(Ok(raw))
+    }
 
     async fn accept(&self) -> io::Result<Option<(TcpStream, Peer)>> {
         let (stream, address) = self.0.accept().await?;
@@ -76,13 +100,36 @@ impl Accept for Page {
     }
 }
 
+struct TlsPage {
+    page: Page,
+    configuration: watch::Receiver<Arc<ServerConfig>>,
+}
+
+impl Accept for TlsPage {
+    type Raw = TcpStream;
+    type Stream = TlsStream<TcpStream>;
+
+    async fn accept(&self) -> io::Result<Option<(TcpStream, Peer)>> {
+        self.page.accept().await
+    }
+
+    fn prepare(&self, raw: TcpStream) -> impl Future<Output = io::Result<TlsStream<TcpStream>>> + Send + 'static {
+        TlsAcceptor::from(Arc::clone(&self.configuration.borrow())).accept(raw)
+    }
+}
+
 struct Control {
     listener: UnixListener,
     service_uid: u32,
 }
 
 impl Accept for Control {
+    type Raw = UnixStream;
     type Stream = UnixStream;
+
+    fn prepare(&self, raw: UnixStream) -> impl Future<Output = io::Result<UnixStream>> + Send + 'static {
+        std::future::ready(Ok(raw))
+    }
 
     async fn accept(&self) -> io::Result<Option<(UnixStream, Peer)>> {
         let (stream, _) = self.listener.accept().await?;
@@ -125,11 +172,16 @@ impl Connections {
             };
             while self.tasks.try_join_next().is_some() {}
             match accepted {
-                Ok(Some((stream, peer))) => {
-                    let connection =
-                        connection(Arc::clone(&self.web), self.routes.clone(), stream, peer, self.stop.clone());
+                Ok(Some((raw, peer))) => {
+                    let prepared = listener.prepare(raw);
+                    let time = self.web.settings.limits.header_time;
+                    let (web, routes, stop) = (Arc::clone(&self.web), self.routes.clone(), self.stop.clone());
                     self.tasks.spawn(async move {
-                        connection.await;
+                        match tokio::time::timeout(time, prepared).await {
+                            Ok(Ok(stream)) => connection(web, routes, stream, peer, stop).await,
+                            Ok(Err(error)) => log::debug!("a connection ended early: {error}"),
+                            Err(_) => log::debug!("a connection ended early: no TLS in time"),
+                        }
                         drop(place);
                     });
                 }

@@ -8,14 +8,14 @@ use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 
-use crate::support::{PATIENCE, skip};
+use crate::support::{PATIENCE, processes, skip};
 
 /// One browser.
 pub struct Browser {
     /// The session.
     pub client: Client,
     driver: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 /// How the browser looks at the page.
@@ -75,7 +75,7 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("a session");
-        let browser = Self { client, driver, _profile: profile };
+        let browser = Self { client, driver, profile };
         browser.look(view).await;
         Some(browser)
     }
@@ -114,9 +114,16 @@ impl Browser {
         field.send_keys(text).await.expect("typed");
     }
 
-    /// Clicks.
+    /// Clicks. Live parts of a page may be replaced between the look and the click: then it looks again.
     pub async fn click(&self, css: &str) {
-        self.find(css).await.click().await.unwrap_or_else(|error| panic!("{css} cannot be clicked: {error}"));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.find(css).await.click().await {
+                Ok(()) => return,
+                Err(error) if error.is_stale_element_reference() && tokio::time::Instant::now() < deadline => {}
+                Err(error) => panic!("{css} cannot be clicked: {error}"),
+            }
+        }
     }
 
     /// All text of the page.
@@ -142,7 +149,8 @@ impl Browser {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("{css} never said {what}; last:\n{last}");
+        let seen = self.client.execute("return document.visibilityState", Vec::new()).await.unwrap_or_default();
+        panic!("{css} never said {what}; the page is {seen}; last:\n{last}");
     }
 
     /// Keeps a picture, where somebody wants pictures.
@@ -154,10 +162,22 @@ impl Browser {
     }
 
     /// Ends the session.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
         let _ = self.client.clone().close().await;
+    }
+}
+
+impl Drop for Browser {
+    /// Also where a test failed: neither chromedriver nor its browser stays.
+    fn drop(&mut self) {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
+        for process in processes::of_folder(self.profile.path()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(process.pid as i32) {
+                // It may have ended a moment ago.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
     }
 }
 

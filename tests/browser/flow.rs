@@ -26,40 +26,44 @@ async fn walk(view: View, name: &str) {
     browser.picture(&format!("{name}-login")).await;
     browser.fill("input[name=username]", "admin").await;
     browser.fill("input[name=password]", &password).await;
-    browser.click("form[action^='/login'] button[type=submit]").await;
-    browser.until_text("h1", "Dashboard", |text| text.contains("Dashboard")).await;
+    browser.click("form[action^='/login'] button.main").await;
+    browser.until_text("h1", "the dashboard", |text| text.contains("Servers")).await;
     browser.picture(&format!("{name}-dashboard-empty")).await;
 
     browser.client.goto(&at("/blueprints/new")).await.expect("the page");
     browser.fill("input[name=name]", "Practice blueprint").await;
     browser.fill("textarea[name=arguments]", "+map c1m1_hotel").await;
     browser.fill("textarea[name=config]", "sv_tags practice\nexec shared.cfg").await;
-    for overlay in ["1", "2"] {
-        browser.click(&format!("input[name=overlay_ids][value='{overlay}']")).await;
+    for (row, overlay) in [(1, "Competitive"), (2, "Maps")] {
+        browser.click("button[name=arrange][value=add]").await;
+        let row = format!("ol[data-rows] > li:nth-child({row}) select");
+        browser.find(&row).await.select_by_label(overlay).await.expect("the overlay can be chosen");
     }
     browser.picture(&format!("{name}-blueprint-new")).await;
-    browser.click("form[action='/blueprints'] button[type=submit]").await;
-    browser.until_text("h1", "the blueprint's name", |text| text.contains("Practice blueprint")).await;
+    browser.click("form[action='/blueprints'] button.main").await;
+    browser.find("form[action^='/blueprints/'] input[name=name][value='Practice blueprint']").await;
     browser.picture(&format!("{name}-blueprint")).await;
 
     browser.client.goto(&at("/servers/new")).await.expect("the page");
     browser.fill("input[name=name]", "My Practice").await;
-    browser.click("form[action='/servers'] button[type=submit]").await;
+    browser.click("form[action='/servers'] button.main").await;
     browser.until_text("h1", "the server's name", |text| text.contains("My Practice")).await;
     let server = browser.client.current_url().await.expect("an address").path().to_owned();
 
     browser.click(&format!("form[action='{server}/initialize'] button")).await;
     browser.client.goto(&at(&server)).await.expect("the page");
-    browser.until_text("#state", "stopped", |text| text.contains("stopped")).await;
+    browser.until_text("#panel", "stopped", |text| text.contains("stopped")).await;
     browser.click(&format!("form[action='{server}/start'] button")).await;
     browser.client.goto(&at(&server)).await.expect("the page");
-    browser.until_text("#state", "running", |text| text.contains("running")).await;
-    browser.until_text("#console", "the ready line", |text| text.contains("dedicated Yes, ports")).await;
-    browser.until_text("#console", "the winning overlay", |text| text.contains("shared file of Competitive")).await;
+    browser.until_text("#panel", "running", |text| text.contains("running")).await;
+    browser.until_text("[data-console]", "the ready line", |text| text.contains("dedicated Yes, ports")).await;
+    browser
+        .until_text("[data-console]", "the winning overlay", |text| text.contains("shared file of Competitive"))
+        .await;
 
     browser.fill("input[name=line]", "status").await;
     browser.click(&format!("form[action='{server}/console'] button")).await;
-    browser.until_text("#console", "the answer of status", |text| text.contains("udp/ip")).await;
+    browser.until_text("[data-console]", "the answer of status", |text| text.contains("udp/ip")).await;
     browser.picture(&format!("{name}-server-running")).await;
     browser.client.goto(&at("/dashboard")).await.expect("the page");
     browser.until_text("body", "the server", |text| text.contains("My Practice")).await;
@@ -68,7 +72,7 @@ async fn walk(view: View, name: &str) {
     browser.client.goto(&at(&server)).await.expect("the page");
     browser.click(&format!("form[action='{server}/stop'] button")).await;
     browser.client.goto(&at(&server)).await.expect("the page");
-    browser.until_text("#state", "stopped", |text| text.contains("stopped")).await;
+    browser.until_text("#panel", "stopped", |text| text.contains("stopped")).await;
     browser.client.goto(&at(&format!("{server}/delete"))).await.expect("the page");
     browser.fill("input[name=confirm]", "My Practice").await;
     browser.picture(&format!("{name}-server-delete")).await;

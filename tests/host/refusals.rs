@@ -6,6 +6,7 @@ use std::process::Command;
 use left4me::host::instance::{self, InstanceError};
 use left4me::host::probe::{self, Check, Outcome};
 use left4me::host::shim::client::{Client, StartError};
+use left4me::host::shim::starter::ShimStarter;
 use left4me::model::id::{HostId, OverlayId, ServerId};
 use left4me::model::spec::SpecOverlay;
 
@@ -67,7 +68,7 @@ tests! {
 
     fn the_probe_finds_everything_on_a_box_that_runs_games() {
         let place = Place::with_game("exit 0");
-        let checks = probe::run(&left4me(), &place.paths);
+        let checks = probe::run(&ShimStarter::Exec { program: left4me() }, &place.paths);
         for name in ["user namespaces", "overlay in the data folder", "a /proc of its own"] {
             let check = checks.iter().find(|check| check.name == name).unwrap();
             assert_eq!(check.outcome, Outcome::Ok, "{check:?}");

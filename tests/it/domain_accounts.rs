@@ -536,3 +536,13 @@ fn the_admins_quota_setting_counts_at_once() {
         panel.server(&admin, name, own);
     }
 }
+
+#[test]
+fn nobody_may_be_called_as_the_box_itself() {
+    let panel = Panel::new();
+    for name in ["system", " System "] {
+        let result = panel.domain.sign_up("x", name, PASSWORD);
+        assert!(matches!(result, Err(Refusal::Field(error)) if error.field == "username"));
+        assert!(panel.domain.reset_admin(name).is_err());
+    }
+}

@@ -239,7 +239,7 @@ fn a_blueprint_that_servers_follow_is_not_deleted_and_they_are_named() {
         Err(Refusal::InUse { what: "servers", names }) => assert_eq!(names, ["s"]),
         other => panic!("{other:?}"),
     }
-    assert_eq!(panel.domain.blueprint_servers(&bob, server.blueprint_id).unwrap(), [server.clone()]);
+    assert_eq!(panel.domain.blueprint_servers(&bob, server.blueprint_id).unwrap(), std::slice::from_ref(&server));
     panel.domain.finish_delete(server.id).unwrap();
     panel.domain.delete_blueprint(&bob, server.blueprint_id).unwrap();
 }

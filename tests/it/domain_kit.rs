@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use left4me::domain::audit::AuditFilter;
 use left4me::domain::blueprints::NewBlueprint;
 use left4me::domain::jobs::Outcome;
 use left4me::domain::servers::NewServer;
@@ -111,7 +112,7 @@ impl Panel {
 
     /// Actions of the audit log, oldest first.
     pub fn actions(&self) -> Vec<String> {
-        let all = self.domain.list_audit(&Actor::system(), &Default::default(), &Page::first(500)).unwrap();
+        let all = self.domain.list_audit(&Actor::system(), &AuditFilter::default(), &Page::first(500)).unwrap();
         all.items.into_iter().rev().map(|entry| entry.action).collect()
     }
 

@@ -348,8 +348,10 @@ fn an_expired_reservation_is_free_to_the_next_allocation_and_useless_to_a_batch(
     let batch = NewBatch { count: 1, name_prefix: "m".into(), blueprint_id, reservation_id: Some(held.reservation.id) };
     assert!(matches!(panel.domain.create_batch(&admin, batch, &nobody()), Err(Refusal::Conflict(_))));
     assert_eq!(panel.domain.create_server(&admin, auto("a"), &nobody()).unwrap().port, 27015);
+    let left = panel.domain.list_reservations(&admin).unwrap();
+    assert_eq!((left[0].expired, left[0].ports.as_slice()), (true, [27016].as_slice()));
     panel.domain.create_server(&admin, wish("b", 27016, blueprint_id), &nobody()).unwrap();
-    assert!(panel.domain.list_reservations(&admin).unwrap()[0].expired);
+    assert!(panel.domain.list_reservations(&admin).unwrap().is_empty(), "nothing is left of it");
 }
 
 #[test]

@@ -184,6 +184,9 @@ impl World {
             .iter()
             .filter(|view| view.status == ClaimStatus::Stale && matches!(view.claim.holder, Holder::Server(_)));
         assert_eq!(gone.count(), 0);
+        for view in self.panel.domain.list_reservations(&self.actor).unwrap() {
+            assert!(!view.ports.is_empty(), "a reservation without a port: {view:?}");
+        }
         // The indexes and the table are one.
         let read = self.panel.domain.store().read().unwrap();
         let mut listed: Vec<(u16, Holder)> = Vec::new();

@@ -13,6 +13,7 @@ mod sim_config;
 mod sim_game;
 mod store_file;
 mod store_full;
+mod store_killed;
 mod store_writes;
 mod tidy;
 mod web_auth;

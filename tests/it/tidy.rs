@@ -27,7 +27,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "daemon",
         &["web", "jobs", "supervise", "domain", "host", "store", "sys", "query", "live", "systemd", "config", "model"],
     ),
-    ("cli", &["daemon", "demo", "domain", "host", "store", "sys", "query", "live", "systemd", "config", "model"]),
+    (
+        "cli",
+        &["web", "daemon", "demo", "domain", "host", "store", "sys", "query", "live", "systemd", "config", "model"],
+    ),
     ("demo", &["daemon", "domain", "host", "store", "sys", "query", "live", "systemd", "config", "model"]),
     ("main", &["cli", "demo", "host"]),
     ("lib", &[]),

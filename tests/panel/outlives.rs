@@ -52,12 +52,14 @@ fn a_client_that_reconnects_with_its_last_id_gets_every_line_once_over_a_restart
     let server = panel.server("resumed", blueprint);
     panel.must(&format!("/servers/{server}/start"));
     let last = 3_000;
+    let path = format!("/servers/{server}/logs/stream?lines=50");
+    // Listens before the first line is printed, so that none has passed by.
+    let console = panel.events(&path);
     let spam = json!({"line": format!("_simulate spam {last}")});
     panel.admin("POST", &format!("/servers/{server}/console"), &spam).expect(204);
-    let path = format!("/servers/{server}/logs/stream?lines=50");
     let mut seen = Vec::new();
     let mut id = String::new();
-    for event in panel.events(&path) {
+    for event in console {
         if let Some(number) = event.data.trim().strip_prefix("spam ").and_then(|text| text.parse::<u64>().ok()) {
             seen.push(number);
         }

@@ -1,5 +1,6 @@
 //! A blocking HTTP/1.1 client, just large enough for tests: it sends what a test says and shows what came back.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -87,10 +88,10 @@ fn open(
     stream.set_read_timeout(Some(super::PATIENCE))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
+        let _ = write!(head, "content-length: {}\r\n", body.len());
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
@@ -135,7 +136,7 @@ pub struct Event {
     /// Its `id:`.
     pub id: String,
     /// Its `event:`; empty for plain messages.
-    pub event: String,
+    pub kind: String,
     /// Its `data:` lines, joined by line breaks.
     pub data: String,
 }
@@ -173,7 +174,7 @@ impl Iterator for Events {
                     let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
                     match name {
                         "id" => event.id = value,
-                        "event" => event.event = value,
+                        "event" => event.kind = value,
                         "data" => data.push(value),
                         _ => {}
                     }

@@ -12,7 +12,7 @@ pub mod processes;
 use std::time::{Duration, Instant};
 
 /// Longest that anything in a test may take before it counts as never.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks until `look` answers, or fails the test with `what`. For facts that no event tells (a process in `/proc`).
 #[track_caller]

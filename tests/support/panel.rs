@@ -121,7 +121,7 @@ impl Panel {
         let (cookie, csrf) = self.log_in("admin", &password);
         let answer =
             self.json_as(&cookie, &csrf, "POST", "/account/tokens", &json!({"label": "tests", "scope": "admin"}));
-        self.token = answer.expect(201).json()["token"].as_str().expect("a token").to_owned();
+        answer.expect(201).json()["token"].as_str().expect("a token").clone_into(&mut self.token);
     }
 
     /// Logs in as a browser does; answers cookie and CSRF token.
@@ -178,7 +178,7 @@ impl Panel {
     #[track_caller]
     pub fn finished(&self, job: &Value) -> Value {
         let id = &job["id"];
-        let _ = self.events(&format!("/jobs/{id}/stream")).find(|event| event.event == "end").expect("an end event");
+        let _ = self.events(&format!("/jobs/{id}/stream")).find(|event| event.kind == "end").expect("an end event");
         self.get(&format!("/jobs/{id}"))
     }
 
@@ -194,7 +194,7 @@ impl Panel {
     pub fn job_log(&self, job: &Value) -> String {
         let id = &job["id"];
         self.events(&format!("/jobs/{id}/stream"))
-            .take_while(|event| event.event != "end")
+            .take_while(|event| event.kind != "end")
             .map(|event| event.data + "\n")
             .collect()
     }
@@ -277,13 +277,13 @@ impl Drop for Panel {
         let folder = self.folder.path().to_owned();
         eventually("the end of every process", || processes::of_folder(&folder).is_empty().then_some(()));
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        if !std::thread::panicking() {
-            assert!(!mounts.contains(&*folder.to_string_lossy()), "mounts are left behind:\n{mounts}");
-        } else {
+        if std::thread::panicking() {
             eprintln!(
                 "--- the daemon logged:\n{}",
                 self.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
             );
+        } else {
+            assert!(!mounts.contains(&*folder.to_string_lossy()), "mounts are left behind:\n{mounts}");
         }
         // `work/work` of an overlay has mode 000; the test's own clean-up may be root or not.
         let _ = Command::new("chmod").arg("-R").arg("u+rwx").arg(&folder).stderr(Stdio::null()).status();
@@ -332,15 +332,13 @@ fn launch(folder: &Path, environment: &BTreeMap<String, String>) -> (Child, Sock
             line.clear();
         }
     });
-    match told.recv_timeout(super::PATIENCE) {
-        Ok(address) => (child, address, logged),
-        Err(_) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            let text = logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            panic!("the daemon did not come up:\n{text}");
-        }
+    if let Ok(address) = told.recv_timeout(super::PATIENCE) {
+        return (child, address, logged);
     }
+    let _ = child.kill();
+    let _ = child.wait();
+    let text = logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    panic!("the daemon did not come up:\n{text}");
 }
 
 /// A form's body.

@@ -82,7 +82,9 @@ pub async fn start(starter: &ShimStarter, launch: &Launch) -> Result<Client, Sta
     match Answer::decode(tag, &payload) {
         Some(Answer::Started(_)) => {}
         Some(Answer::Failed(text)) => return Err(StartError::Failed(text)),
-        None => return Err(StartError::Shim(io::Error::other(format!("the shim answered with frame {tag}")))),
+        Some(Answer::Probed(_)) | None => {
+            return Err(StartError::Shim(io::Error::other(format!("the shim answered with frame {tag}"))));
+        }
     }
     // A program that ended within these milliseconds has left its exit behind.
     match connect(&launch.folder).await {

@@ -19,7 +19,7 @@ use super::super::{instance, remedy};
 use super::init::{self, report};
 use super::journal::Journal;
 use super::log::Log;
-use super::protocol::{Answer, Hello, LAUNCH, PROTOCOL_VERSION, take_frame};
+use super::protocol::{Answer, Hello, LAUNCH, PROBE, PROTOCOL_VERSION, take_frame};
 use super::serve::Shim;
 use super::state::{self, Identity, State};
 use crate::model::time::Timestamp;
@@ -35,9 +35,6 @@ pub const DETACHED: &str = "--detached";
 /// Everything. Reads its own arguments: the word `shim` has been read.
 pub fn run() -> ExitCode {
     let argument = std::env::args().nth(2);
-    if argument.as_deref() == Some(super::super::probe::ARGUMENT) {
-        return super::super::probe::run_inside();
-    }
     if sys::process::close_from(3).is_err() {
         return ExitCode::FAILURE;
     }
@@ -54,12 +51,31 @@ pub fn run() -> ExitCode {
     let Ok(starter) = take_starter() else { return ExitCode::FAILURE };
     // What a shim makes is for the service user alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    match start(&starter) {
+    let request = match read_request(&starter) {
+        Ok((LAUNCH, request)) => request,
+        Ok((PROBE, request)) => return probe(&starter, &request),
+        Ok((tag, _)) => return refuse(&starter, format!("the first frame has tag {tag}, not a launch request")),
+        Err(text) => return refuse(&starter, text),
+    };
+    match start(&request) {
         Ok((shim, launch)) => serve(shim, launch, starter),
-        Err(text) => {
-            answer(&starter, &Answer::Failed(text));
-            ExitCode::FAILURE
+        Err(text) => refuse(&starter, text),
+    }
+}
+
+fn refuse(starter: &OwnedFd, text: String) -> ExitCode {
+    answer(starter, &Answer::Failed(text));
+    ExitCode::FAILURE
+}
+
+/// Tries the sandbox where games would run, and starts none.
+fn probe(starter: &OwnedFd, request: &[u8]) -> ExitCode {
+    match serde_json::from_slice::<std::path::PathBuf>(request) {
+        Ok(data_dir) => {
+            answer(starter, &Answer::Probed(super::super::probe::run_inside(&data_dir)));
+            ExitCode::SUCCESS
         }
+        Err(error) => refuse(starter, format!("the probe request is bad: {error}")),
     }
 }
 
@@ -76,17 +92,15 @@ fn answer(starter: &OwnedFd, answer: &Answer) {
     let _ = rustix::net::send(starter, &answer.encode(), rustix::net::SendFlags::NOSIGNAL);
 }
 
-fn read_request(starter: &OwnedFd) -> Result<Launch, String> {
+/// The first frame: its tag and payload.
+fn read_request(starter: &OwnedFd) -> Result<(u8, Vec<u8>), String> {
     let until = Instant::now() + REQUEST;
     let mut buffer = Vec::new();
     let mut piece = [0_u8; 8192];
     loop {
         let frame = take_frame(&mut buffer, LAUNCH_BYTES_MAX).map_err(|error| error.to_string())?;
-        if let Some((tag, payload)) = frame {
-            if tag != LAUNCH {
-                return Err(format!("the first frame has tag {tag}, not a launch request"));
-            }
-            return serde_json::from_slice(&payload).map_err(|error| format!("the launch request is bad: {error}"));
+        if let Some(frame) = frame {
+            return Ok(frame);
         }
         if !wait_readable(starter, until)? {
             return Err("no launch request came".into());
@@ -118,8 +132,9 @@ struct Kept {
     lock: OwnedFd,
 }
 
-fn start(starter: &OwnedFd) -> Result<(Shim, Kept), String> {
-    let launch = read_request(starter)?;
+fn start(request: &[u8]) -> Result<(Shim, Kept), String> {
+    let launch: Launch =
+        serde_json::from_slice(request).map_err(|error| format!("the launch request is bad: {error}"))?;
     let here = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let folder = launch.folder.clone();
     std::fs::create_dir_all(folder.join("root")).map_err(here("the run's folder cannot be made"))?;

@@ -13,12 +13,15 @@
 //! | 32 | starter → shim | launch request | JSON [`super::super::launch::Launch`] |
 //! | 33 | shim → starter | [`Answer::Started`] | JSON `{"version", "pid", "start_time"}` |
 //! | 34 | shim → starter | [`Answer::Failed`] | text: what, why and the remedy |
+//! | 35 | starter → shim | probe request: nothing is started | JSON text: the data folder |
+//! | 36 | shim → starter | [`Answer::Probed`] | JSON list of [`Check`](super::super::probe::Check) |
 //!
 //! Tags are never used again for something else. A frame with an unknown tag is skipped; unknown JSON keys are ignored.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::launch::ExitStatus;
+use super::super::probe::Check;
 
 /// Newest version of the conversation; a daemon speaks every version that it may meet.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -71,10 +74,14 @@ pub enum Answer {
     Started(Hello),
     /// It does not, nothing was left behind; the text says what to do.
     Failed(String),
+    /// What a probe found.
+    Probed(Vec<Check>),
 }
 
 /// Tag of the launch request.
 pub const LAUNCH: u8 = 32;
+/// Tag of the probe request.
+pub const PROBE: u8 = 35;
 
 /// Puts one frame together.
 pub fn frame(tag: u8, payload: &[u8]) -> Vec<u8> {
@@ -164,6 +171,7 @@ impl Answer {
         match self {
             Self::Started(hello) => frame(33, &json(hello)),
             Self::Failed(text) => frame(34, text.as_bytes()),
+            Self::Probed(checks) => frame(36, &json(checks)),
         }
     }
 
@@ -172,6 +180,7 @@ impl Answer {
         match tag {
             33 => serde_json::from_slice(payload).ok().map(Self::Started),
             34 => Some(Self::Failed(String::from_utf8_lossy(payload).into_owned())),
+            36 => serde_json::from_slice(payload).ok().map(Self::Probed),
             _ => None,
         }
     }
