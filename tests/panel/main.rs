@@ -8,3 +8,4 @@ mod support;
 mod crash;
 mod life;
 mod outlives;
+mod ports;
