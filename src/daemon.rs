@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::domain::{Domain, Refusal, Rules};
+use crate::host::archive;
 use crate::host::launch::Limits;
 use crate::host::paths::Paths;
 use crate::host::probe::{self, Outcome};
@@ -101,6 +102,10 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let domain = blocking(move || open_domain(&opened)).await??;
     let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
     paths.create().map_err(|error| DaemonError::DataDir { path: config.data_dir.display().to_string(), error })?;
+    let swept = paths.clone();
+    if let Ok(Err(error)) = blocking(move || archive::sweep(&swept)).await {
+        log::warn!("what an earlier upload left could not be removed: {error}");
+    }
     if rustix::process::geteuid().is_root() {
         log::warn!("left4me runs as root: it needs no root; make a user of its own, or install the package");
     }

@@ -3,6 +3,7 @@
 //! Called by jobs, supervise, the daemon and a few commands; the shim's own process runs [`shim::main`] and nothing else
 //! of left4me. Everything here blocks, but for [`shim::client`].
 
+pub mod archive;
 pub mod console;
 pub mod instance;
 pub mod launch;

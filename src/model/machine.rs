@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::id::{JobId, ServerId};
+use super::id::{JobId, OverlayId, ServerId};
 use super::port::Listeners;
+use super::spec::InstanceSpec;
 
 /// A future behind a trait object.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -49,6 +50,76 @@ pub struct Facts {
     pub ping_ms: Option<u32>,
 }
 
+/// Why files of a managed overlay could not be taken or shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilesError {
+    /// The archive is not accepted: what of it and why.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such folder.
+    #[error("folder not found")]
+    Missing,
+    /// The machine said no.
+    #[error("{0}")]
+    Machine(String),
+}
+
+/// What an archive became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Files.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// What the lint found.
+    pub warnings: Vec<String>,
+}
+
+/// An archive that arrives and becomes a revision. Dropped before it is kept, it leaves nothing. All of it blocks.
+pub trait Arriving: Send {
+    /// The next bytes of the archive.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), FilesError>;
+    /// The archive is complete: checks and unpacks it beside its place.
+    fn unpack(&mut self) -> Result<Unpacked, FilesError>;
+    /// Puts the files into the place of the revision `number`, durably.
+    fn place(&mut self, number: u64) -> Result<(), FilesError>;
+    /// The revision is published: its files stay.
+    fn keep(self: Box<Self>);
+}
+
+/// What an entry of a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File,
+    /// A symlink, which stays inside its revision.
+    Link,
+}
+
+impl FileKind {
+    /// The word of the interface.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::File => "file",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// An entry of a folder of a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Bytes of a file, else 0.
+    pub bytes: u64,
+}
+
 /// What pages may ask of the machine.
 pub trait Machine: Send + Sync {
     /// Foreign listeners of the box, now. Blocks on `/proc`.
@@ -63,6 +134,12 @@ pub trait Machine: Send + Sync {
     fn console_send(&self, server: ServerId, line: String) -> Later<'_, Result<(), ConsoleError>>;
     /// What is known of the game now.
     fn facts(&self, server: ServerId) -> Option<Facts>;
+    /// Begins an upload into a managed overlay. Blocks on files.
+    fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError>;
+    /// Entries of the folder `path` of a revision, folders first. Blocks on files.
+    fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError>;
+    /// The spec that the server was last started or initialized with, if any. Blocks on files.
+    fn written_spec(&self, server: ServerId) -> Option<InstanceSpec>;
 }
 
 /// Where a long operation says what it does: lines of the job's log.

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod blueprint;
 pub mod build;
+pub mod difference;
 pub mod event;
 pub mod id;
 pub mod job;

@@ -4,10 +4,13 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Request, SupervisorHandle};
 use crate::host::paths::Run;
-use crate::host::{console, ports};
-use crate::model::id::{HostId, ServerId};
-use crate::model::machine::{ConsoleChunk, ConsoleCursor, ConsoleError, Facts, Later, Machine};
+use crate::host::{archive, console, instance, ports};
+use crate::model::id::{HostId, OverlayId, ServerId};
+use crate::model::machine::{
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine,
+};
 use crate::model::port::Listeners;
+use crate::model::spec::InstanceSpec;
 
 impl Machine for SupervisorHandle {
     fn listeners(&self) -> Listeners {
@@ -40,5 +43,18 @@ impl Machine for SupervisorHandle {
     fn facts(&self, server: ServerId) -> Option<Facts> {
         let window = self.0.lock().get(&server).map(|handle| handle.window.clone())?;
         window.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError> {
+        let upload = archive::Upload::begin(&self.0.context.paths, overlay, archive::Caps::default())?;
+        Ok(Box::new(upload))
+    }
+
+    fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError> {
+        archive::list(&self.0.context.paths, overlay, number, path)
+    }
+
+    fn written_spec(&self, server: ServerId) -> Option<InstanceSpec> {
+        instance::read_spec(&self.0.context.paths, HostId::of(server)).ok()
     }
 }

@@ -8,7 +8,7 @@ use warp::reply::{Reply, Response};
 
 use crate::domain::Refusal;
 use crate::model::FieldError;
-use crate::model::machine::ConsoleError;
+use crate::model::machine::{ConsoleError, FilesError};
 
 /// What a handler answers.
 pub type Answer = Result<Response, Fault>;
@@ -90,8 +90,13 @@ impl Fault {
     }
 
     /// 413.
-    pub fn too_large(limit: usize) -> Self {
+    pub fn too_large(limit: u64) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"))
+    }
+
+    /// 408.
+    pub fn late() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
     }
 
     /// 415.
@@ -180,6 +185,19 @@ impl From<ConsoleError> for Fault {
         match error {
             ConsoleError::NotRunning => Self::new(StatusCode::CONFLICT, error.to_string()),
             ConsoleError::Machine(text) => Self::new(StatusCode::SERVICE_UNAVAILABLE, text),
+        }
+    }
+}
+
+impl From<FilesError> for Fault {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Refused(text) => Self::field("file", text),
+            FilesError::Missing => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+            FilesError::Machine(text) => {
+                log::error!("files of an overlay: {text}");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+            }
         }
     }
 }

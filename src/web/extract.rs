@@ -3,10 +3,10 @@
 //! [`given`] is the last filter of every route. A handler opens it by the gate that the route needs, in its first line:
 //! [`Given::signed_in`], [`Given::admin`], or [`Given::open`] for the few routes without a session.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use warp::http::{HeaderMap, Method};
 use warp::{Filter, Rejection};
@@ -15,6 +15,7 @@ use super::Web;
 use super::error::Fault;
 use super::fields::Fields;
 use super::session;
+use super::upload::{self, Parts};
 use crate::domain::{Page, Refusal};
 use crate::model::user::{Actor, Scope, User};
 
@@ -136,6 +137,8 @@ pub struct Call {
     pub address: String,
     /// The body, or what is wrong with it: judged after the sender.
     body: Result<Fields, Fault>,
+    /// An upload that was not read yet: its handler takes it once the sender is judged.
+    arriving: Arc<Mutex<Option<Parts>>>,
 }
 
 /// The token of an `Authorization: Bearer` header.
@@ -169,11 +172,12 @@ async fn read(
     headers: HeaderMap,
     peer: Peer,
     slot: &ViewerSlot,
-    body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send,
+    body: impl Stream<Item = Result<impl Buf + Send, warp::Error>> + Send + 'static,
 ) -> Result<Call, Fault> {
-    let body = tokio::time::timeout(BODY_TIME, collect(body))
-        .await
-        .map_err(|_| Fault::new(warp::http::StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))??;
+    let (body, arriving) = match upload::boundary(&method, path, &headers) {
+        Some(boundary) => (BytesMut::new(), Some(Parts::new(bytes_of(body), &boundary))),
+        None => (tokio::time::timeout(BODY_TIME, collect(body)).await.map_err(|_| Fault::late())??, None),
+    };
     let who = identify(&web, peer, &headers).await?;
     let viewer = match &who {
         Some(Who::Session { user, csrf, .. }) => {
@@ -190,13 +194,21 @@ async fn read(
         shape: Shape::of(peer, &headers),
         query: Fields::from_form(query.as_bytes()),
         path: path.to_owned(),
-        body: fields(&headers, &body),
+        body: if arriving.is_some() { Ok(Fields::Form(Vec::new())) } else { fields(&headers, &body) },
+        arriving: Arc::new(Mutex::new(arriving)),
         web,
         method,
         headers,
         peer,
         who,
     })
+}
+
+/// The pieces of a body as they come.
+fn bytes_of(
+    body: impl Stream<Item = Result<impl Buf + Send, warp::Error>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, warp::Error>> + Send + 'static {
+    body.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining())))
 }
 
 /// Reads a body into memory, up to the limit. Chunked bodies say no length: they are counted as they come.
@@ -223,7 +235,7 @@ async fn collect(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Res
             break;
         }
     }
-    Err(Fault::too_large(BODY_MAX))
+    Err(Fault::too_large(BODY_MAX as u64))
 }
 
 fn fields(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Fault> {
@@ -278,28 +290,39 @@ impl Given {
     /// scope (a token's).
     pub fn signed_in(self) -> Result<Call, Fault> {
         let call = self.0?;
-        let change = is_change(&call.method);
-        match &call.who {
-            None if call.shape == Shape::Json => return Err(Fault::unauthorized()),
-            None if change => return Err(Fault::csrf()),
-            None => return Err(Fault::sign_in(call.path_and_query())),
-            Some(Who::System) => {}
-            Some(Who::Token { scope, .. }) => match scope {
-                Scope::Read if change => return Err(Fault::forbidden("this token may only read")),
-                Scope::Read | Scope::Operate | Scope::Admin => {}
-            },
-            Some(Who::Session { csrf, .. }) => {
-                if change {
-                    let header = call.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
-                    let field = call.body.as_ref().ok().and_then(|fields| fields.typed("csrf_token"));
-                    if !session::csrf_matches(csrf, header.or(field)) {
-                        return Err(Fault::csrf());
-                    }
-                }
-            }
-        }
+        call.judge(call.body.as_ref().ok().and_then(|fields| fields.typed("csrf_token")))?;
         call.body.as_ref().map_err(Clone::clone)?;
         Ok(call)
+    }
+
+    /// An admin who uploads (as [`Given::admin`]): the form token is in the header, or in the first part of the body.
+    pub async fn admin_uploads(self) -> Result<(Call, Parts), Fault> {
+        let call = self.0?;
+        let taken = call.arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut parts) = taken else {
+            call.judge(call.body.as_ref().ok().and_then(|fields| fields.typed("csrf_token")))?;
+            return Err(call.body.err().unwrap_or_else(|| {
+                Fault::new(
+                    warp::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "send multipart/form-data with a part named file",
+                )
+            }));
+        };
+        let judged = async {
+            let wants_field =
+                matches!(call.who, Some(Who::Session { .. })) && !call.headers.contains_key("x-csrf-token");
+            let field = if wants_field { parts.leading("csrf_token").await? } else { None };
+            call.judge(field.as_deref())?;
+            upload::check_length(&call.headers)?;
+            if call.actor().admin { Ok(()) } else { Err(Fault::forbidden("this is for admins")) }
+        };
+        match judged.await {
+            Ok(()) => Ok((call, parts)),
+            Err(fault) => {
+                parts.swallow().await;
+                Err(fault)
+            }
+        }
     }
 
     /// An admin (a token needs the admin scope).
@@ -319,6 +342,26 @@ fn is_change(method: &Method) -> bool {
 }
 
 impl Call {
+    /// Whether the sender may ask at all: signed in, and for changes with the form token or the scope.
+    fn judge(&self, csrf_field: Option<&str>) -> Result<(), Fault> {
+        let change = is_change(&self.method);
+        match &self.who {
+            None if self.shape == Shape::Json => Err(Fault::unauthorized()),
+            None if change => Err(Fault::csrf()),
+            None => Err(Fault::sign_in(self.path_and_query())),
+            Some(Who::System) => Ok(()),
+            Some(Who::Token { scope, .. }) => match scope {
+                Scope::Read if change => Err(Fault::forbidden("this token may only read")),
+                Scope::Read | Scope::Operate | Scope::Admin => Ok(()),
+            },
+            Some(Who::Session { csrf, .. }) if change => {
+                let header = self.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+                if session::csrf_matches(csrf, header.or(csrf_field)) { Ok(()) } else { Err(Fault::csrf()) }
+            }
+            Some(Who::Session { .. }) => Ok(()),
+        }
+    }
+
     /// The fields of the body. A gate has already refused a body that has none.
     pub fn fields(&self) -> Fields {
         self.body.clone().unwrap_or_else(|_| Fields::Form(Vec::new()))

@@ -10,7 +10,7 @@ use crate::domain::servers::ServerView;
 use crate::model::audit::AuditEntry;
 use crate::model::blueprint::{Blueprint, config_warnings};
 use crate::model::job::Job;
-use crate::model::overlay::{Overlay, OverlaySource};
+use crate::model::overlay::{Overlay, OverlaySource, Revision};
 use crate::model::port::Reservation;
 use crate::model::time::Timestamp;
 use crate::model::user::{ApiToken, User};
@@ -76,6 +76,15 @@ pub fn overlay_view(view: &OverlayView) -> Value {
     value["missing"] = view.missing.into();
     value["used_by"] = view.used_by.iter().map(|(id, name)| json!({ "blueprint_id": id, "name": name })).collect();
     value
+}
+
+/// A revision of a managed overlay.
+pub fn revision(revision: &Revision) -> Value {
+    json!({
+        "number": revision.number, "created_at": revision.created_at.to_string(), "created_by": revision.created_by,
+        "upload_name": revision.upload_name, "files": revision.files, "bytes": revision.bytes,
+        "warnings": revision.warnings,
+    })
 }
 
 /// A user, without digest and secrets.

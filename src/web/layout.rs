@@ -70,7 +70,7 @@ impl<'a> Frame<'a> {
                         link rel="stylesheet" href=(asset(&format!("css/{style}.css")));
                     }
                     script src=(asset("vendor/htmx.min.js")) defer {}
-                    @for script in ["csrf", "live", "sse", "page"] {
+                    @for script in ["csrf", "live", "sse", "page", "upload"] {
                         script src=(asset(&format!("js/{script}.js"))) defer {}
                     }
                 }

@@ -20,6 +20,7 @@ pub mod service;
 pub mod session;
 pub mod sse;
 pub mod tls;
+pub mod upload;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -178,10 +179,10 @@ pub fn routes(web: &Arc<Web>) -> Routes {
         .then(move |(number, id): (usize, u64), given| handlers[number](id, given))
         .map(Reply::into_response)
         .boxed();
-    files(web).or(served).unify().recover(rejected).map(Reply::into_response).boxed()
+    assets_and_root(web).or(served).unify().recover(rejected).map(Reply::into_response).boxed()
 }
 
-use pages::{account, admin, blueprints, control, dashboard, entry, jobs, overlays, ports, servers, users};
+use pages::{account, admin, blueprints, control, dashboard, entry, files, jobs, overlays, ports, servers, totp, users};
 
 table! {
     front {
@@ -258,6 +259,10 @@ table! {
         patch ["admin" / "overlays" / u64] overlays::update;
         delete ["admin" / "overlays" / u64] overlays::delete;
         post ["admin" / "overlays" / u64 / "delete"] overlays::delete;
+        get ["admin" / "overlays" / u64 / "files"] files::browse;
+        post ["admin" / "overlays" / u64 / "files"] files::upload;
+        get ["admin" / "overlays" / u64 / "revisions"] files::revisions;
+        post ["admin" / "overlays" / u64 / "revisions"] files::activate;
     }
     admin_routes {
         get ["admin" / "install"] admin::install_page;
@@ -285,12 +290,17 @@ table! {
         get ["account" / "tokens"] account::tokens;
         post ["account" / "tokens"] account::create_token;
         delete ["account" / "tokens" / u64] account::revoke_token;
+        get ["account" / "totp"] totp::show;
+        post ["account" / "totp"] totp::begin;
+        delete ["account" / "totp"] totp::remove;
+        post ["account" / "totp" / "confirm"] totp::confirm;
+        post ["account" / "totp" / "delete"] totp::remove;
         post ["account" / "tokens" / u64 / "delete"] account::revoke_token;
     }
 }
 
 /// What needs no sender: the root and the files.
-fn files(web: &Arc<Web>) -> Routes {
+fn assets_and_root(web: &Arc<Web>) -> Routes {
     let root = warp::path::end().and(warp::get()).map(|| reply::see("/dashboard")).boxed();
     let web = Arc::clone(web);
     let assets = warp::path("assets")
@@ -315,7 +325,7 @@ async fn rejected(rejection: Rejection) -> Result<Fault, std::convert::Infallibl
         return Ok(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method"));
     }
     if rejection.find::<warp::reject::PayloadTooLarge>().is_some() {
-        return Ok(Fault::too_large(extract::BODY_MAX));
+        return Ok(Fault::too_large(extract::BODY_MAX as u64));
     }
     if rejection.find::<warp::reject::UnsupportedMediaType>().is_some() {
         return Ok(Fault::media_type());

@@ -12,10 +12,16 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use left4me::domain::{Domain, Rules};
+use left4me::host::archive::{self, Caps, Upload};
+use left4me::host::instance;
+use left4me::host::paths::Paths;
 use left4me::live::Hub;
-use left4me::model::id::ServerId;
-use left4me::model::machine::{ConsoleChunk, ConsoleCursor, ConsoleError, Facts, Later, Machine};
+use left4me::model::id::{HostId, OverlayId, ServerId};
+use left4me::model::machine::{
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine,
+};
 use left4me::model::port::{Listeners, PortRange};
+use left4me::model::spec::InstanceSpec;
 use left4me::store::Store;
 use left4me::web::server::{Limits, serve_tcp};
 use left4me::web::session::csrf_token;
@@ -33,9 +39,10 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// What a game printed, and who is told when it prints.
 type Console = (Vec<u8>, watch::Sender<ConsoleCursor>);
 
-/// Consoles in memory.
-#[derive(Default)]
+/// Consoles in memory, files as they are.
 pub struct FakeMachine {
+    /// Where the files are.
+    pub paths: Paths,
     consoles: Mutex<HashMap<ServerId, Console>>,
     /// Lines that were typed; servers that are in it run.
     pub typed: Mutex<HashMap<ServerId, Vec<String>>>,
@@ -94,6 +101,18 @@ impl Machine for FakeMachine {
     fn facts(&self, _: ServerId) -> Option<Facts> {
         None
     }
+
+    fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError> {
+        Ok(Box::new(Upload::begin(&self.paths, overlay, Caps::default())?))
+    }
+
+    fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError> {
+        archive::list(&self.paths, overlay, number, path)
+    }
+
+    fn written_spec(&self, server: ServerId) -> Option<InstanceSpec> {
+        instance::read_spec(&self.paths, HostId::of(server)).ok()
+    }
 }
 
 /// A running site.
@@ -136,8 +155,13 @@ impl Site {
             Settings { limits: Limits { drain: Duration::from_secs(2), ..Limits::default() }, ..Settings::default() };
         change(&mut settings, &mut rules);
         let store = Store::open(&folder.path().join("left4me.redb"), Hub::new()).unwrap();
+        let machine = Arc::new(FakeMachine {
+            paths: Paths::new(rules.data_dir.clone(), rules.overlay_root.clone()),
+            consoles: Mutex::default(),
+            typed: Mutex::default(),
+            listeners: Mutex::default(),
+        });
         let domain = Domain::new(store, rules);
-        let machine = Arc::new(FakeMachine::default());
         let (stop, stopped) = watch::channel(false);
         let seam: Arc<dyn Machine> = machine.clone();
         let web = Web::new(domain.clone(), seam, settings, stopped.clone());
@@ -239,6 +263,17 @@ impl Client {
 
     /// The same, with the body still to come.
     pub async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
+        self.open_bytes(method, path, headers, Bytes::from(body.to_owned())).await
+    }
+
+    /// The same with any bytes.
+    pub async fn open_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -252,7 +287,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        sender.send_request(request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await.unwrap()
+        sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap()
     }
 
     pub async fn get(&self, path: &str) -> Got {

@@ -20,3 +20,4 @@ mod web_auth;
 mod web_objects;
 mod web_shell;
 mod web_streams;
+mod web_uploads;

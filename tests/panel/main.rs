@@ -9,3 +9,4 @@ mod crash;
 mod life;
 mod outlives;
 mod ports;
+mod schemathesis;

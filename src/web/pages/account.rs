@@ -74,6 +74,10 @@ async fn markup(
                 button.main type="submit" { "Change the password" }
             }
         }
+        section.card.narrow {
+            h2 { "Second factor" }
+            p { "A code of a device of yours, asked for when you sign in. " a href="/account/totp" { "Set it up or switch it off" } "." }
+        }
         section.card.scroll {
             h2 { "Tokens" }
             p { "Programs sign in with a token: " code { "Authorization: Bearer …" } }

@@ -5,6 +5,7 @@ mod form;
 use maud::html;
 use warp::http::StatusCode;
 
+use super::servers::pending;
 use crate::domain::blueprints::{BlueprintChange, NewBlueprint};
 use crate::model::FieldError;
 use crate::model::id::{BlueprintId, OverlayId};
@@ -97,6 +98,10 @@ pub async fn show(id: u64, given: Given) -> Answer {
     if call.is_json() {
         return Ok(reply::json_with(StatusCode::OK, &json::blueprint(&blueprint)));
     }
+    let mut pending = Vec::new();
+    for server in &servers {
+        pending.push(pending::of(&call, server.id).await?);
+    }
     let markup = form::render(&call, Some(id), &Typed::of_blueprint(&blueprint), None).await?;
     let csrf = call.csrf();
     Ok(call.show(
@@ -109,7 +114,9 @@ pub async fn show(id: u64, given: Given) -> Answer {
                     p { "None. " a href=(format!("/servers/new?blueprint_id={id}")) { "Make a server from it" } "." }
                 } @else {
                     p { "They take a change at their next start." }
-                    ul { @for server in &servers { li { a href=(format!("/servers/{}", server.id)) { (server.name) } } } }
+                    ul { @for (server, changes) in servers.iter().zip(&pending) {
+                        li { a href=(format!("/servers/{}", server.id)) { (server.name) } (pending::badge(changes)) }
+                    } }
                 }
             }
             div.actions {

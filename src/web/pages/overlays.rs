@@ -10,11 +10,11 @@ use crate::model::overlay::{Overlay, OverlaySource, Revision};
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::fields::Fields;
-use crate::web::layout::{Field, action, csrf_field, form_alert, next_link, size, when};
+use crate::web::layout::{Field, action, csrf_field, form_alert, next_link, when};
 use crate::web::{json, reply};
 
 /// Fields that the forms show.
-const SHOWN: [&str; 2] = ["name", "path"];
+const SHOWN: [&str; 3] = ["name", "path", "file"];
 
 /// `GET /admin/overlays`.
 pub async fn list(given: Given) -> Answer {
@@ -124,6 +124,12 @@ async fn load(call: &Call, id: u64) -> Result<(OverlayView, Vec<Revision>), Faul
     .await
 }
 
+/// The page of an overlay with what went wrong with its files.
+pub(super) async fn with_fault(call: &Call, id: u64, fault: &Fault) -> Result<Markup, Fault> {
+    let (view, revisions) = load(call, id).await?;
+    Ok(show_markup(call, &view, &revisions, None, Some(fault)))
+}
+
 fn show_markup(
     call: &Call,
     view: &OverlayView,
@@ -149,26 +155,7 @@ fn show_markup(
                 button.main type="submit" { "Save" }
             }
         }
-        @if !revisions.is_empty() {
-            section.card.scroll {
-                h2 { "Revisions" }
-                table {
-                    thead { tr { th { "Number" } th { "Upload" } th { "By" } th { "When" } th { "Files" } th { "Size" } } }
-                    tbody {
-                        @for revision in revisions {
-                            tr {
-                                td.number { (revision.number) }
-                                td { (revision.upload_name) @for warning in &revision.warnings { p.hint { (warning) } } }
-                                td { (revision.created_by) }
-                                td { (when(revision.created_at)) }
-                                td.number { (revision.files) }
-                                td.number { (size(revision.bytes)) }
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        (super::files::card(call, view, revisions, fault))
         section.card {
             h2 { "Blueprints that use it" }
             @if view.used_by.is_empty() { p { "None." } } @else {

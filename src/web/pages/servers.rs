@@ -1,6 +1,7 @@
 //! Servers: the list, one server with its console, and what can be asked of it.
 
 mod form;
+pub mod pending;
 mod show;
 
 pub use form::{batch, create, edit_page, new_page, update};

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use serde_json::json;
 use warp::http::StatusCode;
 
+use super::pending;
 use crate::domain::Page;
 use crate::domain::jobs::JobFilter;
 use crate::domain::servers::ServerView;
@@ -28,8 +29,11 @@ pub async fn show(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let id = ServerId(id);
     let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    let pending = pending::of(&call, id).await?;
     if call.is_json() {
-        return Ok(reply::json_with(StatusCode::OK, &objects::server(&view)));
+        let mut body = objects::server(&view);
+        body["pending_changes"] = json!(pending);
+        return Ok(reply::json_with(StatusCode::OK, &body));
     }
     let filter = JobFilter { server_id: Some(id), ..JobFilter::default() };
     let jobs = call.run(move |web, actor| web.domain.list_jobs(actor, &filter, &Page::first(10))).await?;
@@ -44,7 +48,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
                     " " a.button.danger href=(format!("/servers/{id}/delete")) { "Delete" }
                 }
             }
-            (panel_markup(&call, &view, call.web.machine.facts(id).as_ref()))
+            (panel_markup(&call, &view, call.web.machine.facts(id).as_ref(), &pending))
             section.card {
                 div.head { h2 { "Console" } a href=(format!("/servers/{id}/logs")) { "As text" } }
                 (console_markup(&call, id))
@@ -62,7 +66,8 @@ pub async fn show(id: u64, given: Given) -> Answer {
 pub async fn panel(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
-    Ok(reply::fragment(panel_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref())))
+    let pending = pending::of(&call, ServerId(id)).await?;
+    Ok(reply::fragment(panel_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref(), &pending)))
 }
 
 /// `GET /servers/{id}/card`: its card on the dashboard.
@@ -72,7 +77,7 @@ pub async fn card(id: u64, given: Given) -> Answer {
     Ok(reply::fragment(card_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref())))
 }
 
-fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Markup {
+fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: &[String]) -> Markup {
     let server = &view.server;
     let id = server.id;
     html! {
@@ -92,6 +97,7 @@ fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Markup
                     div { dt { "Running since" } dd { (when(at)) } }
                 }
             }
+            (pending::badge(pending))
             @if let Some(error) = &server.last_error { div.alert.bad { p { "Last error" } pre { (error) } } }
             @for job in &view.active {
                 p { (badge(job.state.word())) " " a href=(format!("/jobs/{}", job.id)) { (job.operation.word()) " (job " (job.id) ")" } }

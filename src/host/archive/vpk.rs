@@ -1,0 +1,230 @@
+//! VPK archives, version 1, as Left 4 Dead 2 packs its addons: a directory, then the files as they are.
+//!
+//! The files of an addon belong below the game's own folder, so they are unpacked into `left4dead2/`.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::tree::Tree;
+use super::{names, refused};
+use crate::model::machine::FilesError;
+
+/// Signature, version, length of the directory.
+const HEADER: u64 = 12;
+/// Most bytes of a directory: it is held in memory.
+const DIRECTORY_MAX: u64 = 64 << 20;
+/// The number of "this file" among the parts of a VPK.
+const THIS_FILE: u16 = 0x7fff;
+/// Ends an entry.
+const END: u16 = 0xffff;
+/// Where its files belong.
+const TOP: &str = "left4dead2";
+
+/// One file of the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    path: String,
+    crc: u32,
+    /// Its first bytes, which stand in the directory.
+    preload: Vec<u8>,
+    part: u16,
+    /// From the end of the directory.
+    offset: u32,
+    length: u32,
+}
+
+/// What is left of the directory.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], FilesError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(cut)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn text(&mut self) -> Result<&'a [u8], FilesError> {
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or_else(cut)?;
+        let text = self.take(end)?;
+        self.take(1)?;
+        Ok(text)
+    }
+
+    fn u16(&mut self) -> Result<u16, FilesError> {
+        let bytes = self.take(2)?;
+        Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
+    }
+
+    fn u32(&mut self) -> Result<u32, FilesError> {
+        let bytes = self.take(4)?;
+        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+}
+
+fn cut() -> FilesError {
+    refused("the VPK is cut off")
+}
+
+/// Reads the directory: extension, folder, name, each ended by an empty text; a space stands for "none".
+fn directory(bytes: &[u8], most: u64) -> Result<Vec<Item>, FilesError> {
+    let mut rest = Rest(bytes);
+    let mut items = Vec::new();
+    loop {
+        let extension = rest.text()?;
+        if extension.is_empty() {
+            return Ok(items);
+        }
+        loop {
+            let folder = rest.text()?;
+            if folder.is_empty() {
+                break;
+            }
+            loop {
+                let name = rest.text()?;
+                if name.is_empty() {
+                    break;
+                }
+                if items.len() as u64 >= most {
+                    return Err(refused(format!("the VPK holds more than {most} files")));
+                }
+                items.push(item(&mut rest, extension, folder, name)?);
+            }
+        }
+    }
+}
+
+fn item(rest: &mut Rest, extension: &[u8], folder: &[u8], name: &[u8]) -> Result<Item, FilesError> {
+    let mut path = Vec::new();
+    if folder != b" " {
+        path.extend_from_slice(folder);
+        path.push(b'/');
+    }
+    if name != b" " {
+        path.extend_from_slice(name);
+    }
+    if extension != b" " {
+        path.push(b'.');
+        path.extend_from_slice(extension);
+    }
+    let path = names::clean(&path)?;
+    if path.is_empty() {
+        return Err(refused("the VPK holds a file without a name"));
+    }
+    let crc = rest.u32()?;
+    let preload = rest.u16()?;
+    let (part, offset, length) = (rest.u16()?, rest.u32()?, rest.u32()?);
+    if rest.u16()? != END {
+        return Err(refused(format!("the directory of the VPK is damaged at \"{path}\"")));
+    }
+    Ok(Item { path, crc, preload: rest.take(preload.into())?.to_vec(), part, offset, length })
+}
+
+/// Unpacks it.
+pub fn unpack(mut file: File, size: u64, tree: &mut Tree) -> Result<(), FilesError> {
+    let wrong = |error: io::Error| refused(format!("the VPK cannot be read: {error}"));
+    let mut header = [0; HEADER as usize];
+    file.read_exact(&mut header).map_err(|_| cut())?;
+    let mut head = Rest(&header[4..]);
+    let (version, length) = (head.u32()?, u64::from(head.u32()?));
+    if version != 1 {
+        return Err(refused(format!("this is a VPK of version {version}; Left 4 Dead 2 reads version 1")));
+    }
+    if length > DIRECTORY_MAX {
+        return Err(refused("the directory of the VPK is too large"));
+    }
+    let data = HEADER + length;
+    if data > size {
+        return Err(cut());
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes).map_err(|_| cut())?;
+    let items = directory(&bytes, tree.entries_max())?;
+    let total = items.iter().map(|item| item.preload.len() as u64 + u64::from(item.length)).sum();
+    tree.expect(items.len() as u64, total)?;
+    for item in items {
+        if item.part != THIS_FILE && item.length > 0 {
+            return Err(refused(format!("\"{}\" lies in another part of this VPK: pack it as one file", item.path)));
+        }
+        let start = data + u64::from(item.offset);
+        if item.length > 0 && start + u64::from(item.length) > size {
+            return Err(cut());
+        }
+        file.seek(SeekFrom::Start(start)).map_err(wrong)?;
+        let length = item.preload.len() as u64 + u64::from(item.length);
+        let body = item.preload.as_slice().chain((&mut file).take(item.length.into()));
+        let mut body = flate2::CrcReader::new(body);
+        tree.file(&format!("{TOP}/{}", item.path), length, &mut body)?;
+        if body.crc().sum() != item.crc {
+            return Err(refused(format!("\"{}\" in the VPK is damaged: its check sum is wrong", item.path)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(bytes: &mut Vec<u8>, text: &str) {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+
+    /// A directory with each file under an extension and a folder of its own.
+    fn written(items: &[Item]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for item in items {
+            let (folder, name) = item.path.rsplit_once('/').unwrap();
+            let (name, extension) = name.rsplit_once('.').unwrap();
+            text(&mut bytes, extension);
+            text(&mut bytes, folder);
+            text(&mut bytes, name);
+            bytes.extend(item.crc.to_le_bytes());
+            bytes.extend((item.preload.len() as u16).to_le_bytes());
+            bytes.extend(item.part.to_le_bytes());
+            bytes.extend(item.offset.to_le_bytes());
+            bytes.extend(item.length.to_le_bytes());
+            bytes.extend(END.to_le_bytes());
+            bytes.extend(&item.preload);
+            bytes.extend([0, 0]);
+        }
+        bytes.push(0);
+        bytes
+    }
+
+    prop_compose! {
+        fn any_item()(folder in "[a-z]{1,8}(/[a-z0-9_]{1,8}){0,3}", name in "[a-z0-9_]{1,12}", extension in "[a-z]{1,4}",
+            crc in any::<u32>(), preload in proptest::collection::vec(any::<u8>(), 0..40), offset in any::<u32>(),
+            length in any::<u32>()) -> Item {
+            Item { path: format!("{folder}/{name}.{extension}"), crc, preload, part: THIS_FILE, offset, length }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_directory_reads_back_and_any_shorter_one_is_refused(items in proptest::collection::vec(any_item(), 0..12), cut in 0.0..1.0_f64) {
+            let bytes = written(&items);
+            prop_assert_eq!(directory(&bytes, 100).unwrap(), items);
+            let shorter = (bytes.len() as f64 * cut) as usize;
+            prop_assert!(directory(&bytes[..shorter], 100).is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_fail_otherwise_than_by_a_refusal(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let Err(error) = directory(&bytes, 100) {
+                prop_assert!(matches!(error, FilesError::Refused(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_lead_out_of_the_tree_and_too_many_files_are_refused() {
+        let item =
+            |path: &str| Item { path: path.into(), crc: 0, preload: vec![], part: THIS_FILE, offset: 0, length: 0 };
+        assert!(directory(&written(&[item("../up/x.txt")]), 100).is_err());
+        assert!(directory(&written(&[item("/etc/x.txt")]), 100).is_err());
+        let many: Vec<Item> = (0..5).map(|number| item(&format!("a/{number}.txt"))).collect();
+        assert!(directory(&written(&many), 4).is_err());
+    }
+}
