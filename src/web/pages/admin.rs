@@ -8,7 +8,7 @@ use crate::domain::Page;
 use crate::domain::audit::AuditFilter;
 use crate::domain::builds::BuildView;
 use crate::domain::jobs::JobFilter;
-use crate::domain::settings::SettingsChange;
+use crate::domain::settings::{Settings, SettingsChange};
 use crate::model::FieldError;
 use crate::model::id::BuildId;
 use crate::model::job::Operation;
@@ -142,21 +142,30 @@ pub async fn settings(given: Given) -> Answer {
     let call = given.admin()?;
     let settings = call.run(|web, _| web.domain.settings()).await?;
     if call.is_json() {
-        return Ok(reply::json_with(StatusCode::OK, &json!(settings)));
+        return Ok(reply::json_with(StatusCode::OK, &settings_json(&settings)));
     }
-    let (open, max) = (settings.signup_open.to_string(), settings.max_servers_per_user.to_string());
-    Ok(call.show("Settings", &settings_form(&call, &open, &max, None)))
+    let max = settings.max_servers_per_user.to_string();
+    Ok(call.show("Settings", &settings_form(&call, signup_word(&settings), &max, None)))
+}
+
+/// The word of the configuration, which is also that of the interface.
+fn signup_word(settings: &Settings) -> &'static str {
+    if settings.signup_open { "open" } else { "closed" }
+}
+
+fn settings_json(settings: &Settings) -> serde_json::Value {
+    json!({ "signup": signup_word(settings), "max_servers_per_user": settings.max_servers_per_user })
 }
 
 fn settings_form(call: &Call, open: &str, max: &str, fault: Option<&Fault>) -> maud::Markup {
-    let options = [("true".to_owned(), "open to everybody".to_owned()), ("false".to_owned(), "closed".to_owned())];
+    let options = [("open".to_owned(), "open to everybody".to_owned()), ("closed".to_owned(), "closed".to_owned())];
     html! {
         section.card.narrow {
             h1 { "Settings" }
-            (form_alert(fault, &["signup_open", "max_servers_per_user"]))
+            (form_alert(fault, &["signup", "max_servers_per_user"]))
             form method="post" action="/admin/settings" {
                 (csrf_field(call.csrf()))
-                (select("signup_open", "Sign-up", &options, open, fault))
+                (select("signup", "Sign-up", &options, open, fault))
                 (Field { kind: "number", required: true, hint: "Admins have no limit.", ..Field::text("max_servers_per_user", "Servers per user", max) }.render(fault))
                 button.main type="submit" { "Save" }
             }
@@ -171,7 +180,12 @@ pub async fn update_settings(given: Given) -> Answer {
     let outcome = async {
         let max = fields.number("max_servers_per_user")?;
         let change = SettingsChange {
-            signup_open: fields.flag("signup_open")?,
+            signup_open: match fields.text("signup")?.as_deref() {
+                None => None,
+                Some("open") => Some(true),
+                Some("closed") => Some(false),
+                Some(_) => return Err(FieldError::new("signup", "must be open or closed").into()),
+            },
             max_servers_per_user: max
                 .map(u32::try_from)
                 .transpose()
@@ -180,13 +194,13 @@ pub async fn update_settings(given: Given) -> Answer {
         call.run(move |web, actor| web.domain.update_settings(actor, change)).await
     };
     match outcome.await {
-        Ok(settings) => Ok(call.changed(&json!(settings), "/admin/settings")),
+        Ok(settings) => Ok(call.changed(&settings_json(&settings), "/admin/settings")),
         Err(fault) => {
             if call.is_json() {
                 return Err(fault);
             }
             let typed = |name| fields.typed(name).unwrap_or_default();
-            let form = settings_form(&call, typed("signup_open"), typed("max_servers_per_user"), Some(&fault));
+            let form = settings_form(&call, typed("signup"), typed("max_servers_per_user"), Some(&fault));
             reply::refuse(&call, fault, |fault| call.show_refused("Settings", &form, fault))
         }
     }
