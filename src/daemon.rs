@@ -168,6 +168,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     };
     let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
+    let sweeper = tokio::spawn(sweep(domain.clone()));
 
     ready(&Ready { address, domain: &domain });
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
@@ -182,6 +183,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     log::info!("ending; game servers go on");
     stop.send_replace(true);
     watchdog.abort();
+    sweeper.abort();
     let _ = tokio::join!(page_server, control_server);
     if ended_early.is_none() && tokio::time::timeout(DRAIN_JOBS, runner).await.is_err() {
         log::warn!("jobs were under way: the next daemon goes on with them");
@@ -223,6 +225,20 @@ fn read_certificate(config: &Config) -> Result<Option<Arc<ServerConfig>>, String
     let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
     let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()));
     web::tls::configuration(&read(certificate)?, &read(key)?).map(Some)
+}
+
+/// Removes old job logs, ended sessions and forgotten failures, once an hour.
+async fn sweep(domain: Domain) {
+    let mut tick = tokio::time::interval(Duration::from_hours(1));
+    loop {
+        tick.tick().await;
+        let swept = domain.clone();
+        match blocking(move || swept.prune_logs()).await {
+            Ok(Ok(pruned)) => log::debug!("{} old jobs and {} lines were removed", pruned.jobs, pruned.lines),
+            Ok(Err(refusal)) => log::warn!("old job logs stay for now: {refusal}"),
+            Err(error) => log::warn!("old job logs stay for now: {error}"),
+        }
+    }
 }
 
 /// Feeds systemd's watchdog while store and scheduler answer, and only then.

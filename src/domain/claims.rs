@@ -62,11 +62,26 @@ fn unlist(tx: &mut Tx, port: u16, holder: Holder) -> Result<()> {
 pub(super) fn leave(tx: &mut Tx, server: &Server, port: u16) -> Result<()> {
     match server.actual_state {
         ActualState::Stopped | ActualState::Failed => release(tx, port),
+        // Never started: nothing can listen there.
+        ActualState::Unknown if server.started_at.is_none() => release(tx, port),
+        // One port is left behind by the game that runs; those chosen and left since were never listened on.
+        ActualState::Starting | ActualState::Running if has_left_another(tx, server.id, port)? => release(tx, port),
         ActualState::Starting | ActualState::Running | ActualState::Unknown => {
             let Some(claim) = tx.get(&CLAIMS, &port)? else { return Ok(()) };
             put(tx, port, &PortClaim { retiring: true, ..claim })
         }
     }
+}
+
+/// Whether the server holds a retiring claim of the same purpose as `port`.
+fn has_left_another(read: &impl Read, id: ServerId, port: u16) -> Result<bool> {
+    let Some(own) = read.get(&CLAIMS, &port)? else { return Ok(false) };
+    for other in ports_of_server(read, id)? {
+        if read.get(&CLAIMS, &other)?.is_some_and(|claim| claim.retiring && claim.purpose == own.purpose) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Ports of a server, retiring ones too.

@@ -48,6 +48,9 @@ pub(super) fn lane(read: &impl Read, server: Option<ServerId>) -> Result<Vec<(u6
     Ok(jobs)
 }
 
+/// Most jobs that may wait in one lane: more are somebody leaning on a button.
+const QUEUED_MAX: usize = 16;
+
 /// The newest queued job of a lane, when it is this operation.
 pub(super) fn newest_queued(read: &impl Read, server: Option<ServerId>, operation: Operation) -> Result<Option<Job>> {
     let newest = lane(read, server)?.into_iter().map(|(_, job)| job).rfind(|job| job.state == JobState::Queued);
@@ -61,6 +64,11 @@ pub(super) fn ask(tx: &mut Tx, now: Timestamp, asked: Asked<'_>) -> Result<(Job,
     let server_id = server.as_ref().map(|server| server.id);
     if let Some(job) = newest_queued(tx, server_id, operation)? {
         return Ok((job, false));
+    }
+    let queued = lane(tx, server_id)?.iter().filter(|(_, job)| job.state == JobState::Queued).count();
+    // A delete goes first anyway: it cancels what is queued.
+    if queued >= QUEUED_MAX && operation != Operation::Delete {
+        return Err(Refusal::Conflict(format!("{queued} jobs are queued already: wait for one to end, or cancel one")));
     }
     let mut job = Job {
         id: JobId(tx.next_number("job")?),

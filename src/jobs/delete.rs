@@ -19,5 +19,7 @@ pub async fn run(run: &Run) -> Result<(), Ending> {
         .await?;
     run.log.say("its folders are gone");
     run.step("forget").await?;
-    run.domain(move |domain| domain.finish_delete(server)).await
+    run.domain(move |domain| domain.finish_delete(server)).await?;
+    run.context.instances.forget(server);
+    Ok(())
 }

@@ -109,12 +109,7 @@ pub async fn recover(context: &Context) -> Result<Vec<Job>, String> {
         .map_err(|error| error.to_string())?
         .map_err(|refusal| refusal.to_string())?;
     for job in &again {
-        log::info!(
-            "job {} was interrupted; {} is run again as job {}",
-            job.retry_of.map_or(0, |id| id.0),
-            job.operation.word(),
-            job.id
-        );
+        log::info!("job {} ({}) was interrupted by the end of the last daemon", job.id, job.operation.word());
     }
     Ok(installs.into_iter().filter(|job| adopted.contains(&job.id)).collect())
 }

@@ -6,17 +6,22 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio::task::JoinSet;
 
 use super::joblog::JobLog;
 use super::{Context, Ending, Run, delete, initialize, install, restart, start, stop};
+use crate::domain::Refusal;
 use crate::domain::jobs::Outcome;
 use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::job::{Job, JobState, Operation};
 use crate::model::machine::Progressing;
+
+/// How long to wait before the end of a job is stored again.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
 
 /// The jobs under way, so that a cancel reaches them.
 type Logs = Arc<Mutex<HashMap<JobId, Arc<JobLog>>>>;
@@ -32,10 +37,14 @@ pub async fn run(context: Arc<Context>, adopted: Vec<Job>, mut shutdown: watch::
     }
     claim_all(&context, &logs, &mut tasks).await;
     loop {
-        let mut look = false;
+        let (mut look, mut missed) = (false, false);
         tokio::select! {
             event = events.recv() => match event {
-                Ok(Event::JobQueued(_)) | Err(RecvError::Lagged(_)) => look = true,
+                Ok(Event::JobQueued(_)) => look = true,
+                Err(RecvError::Lagged(_)) => {
+                    look = true;
+                    missed = true;
+                }
                 Ok(Event::JobCancel(job)) => {
                     if let Some(log) = logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&job) {
                         log.cancel();
@@ -50,11 +59,26 @@ pub async fn run(context: Arc<Context>, adopted: Vec<Job>, mut shutdown: watch::
             Some(_) = tasks.join_next(), if !tasks.is_empty() => look = true,
             _ = shutdown.wait_for(|down| *down) => break,
         }
+        if missed {
+            cancel_asked(&context, &logs).await;
+        }
         if look {
             claim_all(&context, &logs, &mut tasks).await;
         }
     }
     while tasks.join_next().await.is_some() {}
+}
+
+/// Events were missed: those jobs under way that somebody asked to end are told so.
+async fn cancel_asked(context: &Arc<Context>, logs: &Logs) {
+    let domain = context.domain.clone();
+    let Ok(Ok(active)) = tokio::task::spawn_blocking(move || domain.active_jobs()).await else { return };
+    let logs = logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for job in active.iter().filter(|job| job.cancel_requested) {
+        if let Some(log) = logs.get(&job.id) {
+            log.cancel();
+        }
+    }
 }
 
 async fn claim_all(context: &Arc<Context>, logs: &Logs, tasks: &mut JoinSet<()>) {
@@ -119,11 +143,18 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
         }
         Err(Ending::Cancelled) => Outcome { state: JobState::Cancelled, exit_code: None, error: None },
     };
-    let finished = tokio::task::spawn_blocking(move || domain.finish_job(id, outcome)).await;
-    match finished {
-        Ok(Ok(_)) => {}
-        Ok(Err(refusal)) => log::error!("job {id} ended, but its end could not be stored: {refusal}"),
-        Err(error) => log::error!("job {id} ended, but its end could not be stored: {error}"),
+    // Until it is stored: else its lane would be blocked for as long as the daemon lives. A full disk is freed one day.
+    loop {
+        let (domain, outcome) = (domain.clone(), outcome.clone());
+        match tokio::task::spawn_blocking(move || domain.finish_job(id, outcome)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(refusal @ Refusal::Store(_))) => {
+                log::error!("job {id} ended, but its end could not be stored: {refusal}; trying again");
+            }
+            Ok(Err(refusal)) => return log::error!("job {id} ended, but its end could not be stored: {refusal}"),
+            Err(error) => return log::error!("job {id} ended, but its end could not be stored: {error}"),
+        }
+        tokio::time::sleep(STORE_AGAIN).await;
     }
 }
 

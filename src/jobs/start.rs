@@ -14,9 +14,15 @@ pub async fn run(run: &Run) -> Result<(), Ending> {
     if run.context.instances.is_alive(server).await {
         run.log.say("the game runs already");
     } else {
-        probe_ports(run).await?;
-        run.step("spec").await?;
-        initialize::write_spec(run).await?;
+        if let Err(taken) = probe_ports(run).await {
+            // A back-off may have ended meanwhile: then it is our own game that has the port.
+            if !run.context.instances.is_alive(server).await {
+                return Err(taken);
+            }
+        } else {
+            run.step("spec").await?;
+            initialize::write_spec(run).await?;
+        }
     }
     run.step("launch").await?;
     Ok(run.context.instances.start(server, run.log.clone()).await?)

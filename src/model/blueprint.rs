@@ -68,6 +68,14 @@ pub fn split_arguments(lines: &[String], admin: bool) -> Result<Vec<String>, Fie
             )
         })?;
         for word in split {
+            // The engine joins its arguments into one line and parses that again: a quote within a word would make
+            // several words of it, which nobody has looked at.
+            if word.contains('"') {
+                return Err(FieldError::new(
+                    "arguments",
+                    format!("line {number}: a double quote within a word is not allowed"),
+                ));
+            }
             let key = word.to_ascii_lowercase();
             if let Some((name, reason)) = REFUSED.iter().find(|(name, _)| *name == key) {
                 return Err(FieldError::new("arguments", format!("line {number}: {name} is not allowed: {reason}")));

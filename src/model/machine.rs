@@ -161,6 +161,8 @@ pub trait Instances: Send + Sync {
     fn start(&self, server: ServerId, log: Arc<dyn Progressing>) -> Later<'_, Result<(), String>>;
     /// Ends the game and everything it left behind. A game that does not run has ended.
     fn stop(&self, server: ServerId, log: Arc<dyn Progressing>) -> Later<'_, Result<(), String>>;
+    /// The server is gone: nobody owns its instance any more.
+    fn forget(&self, server: ServerId);
     /// Whether a process of the game exists.
     fn is_alive(&self, server: ServerId) -> Later<'_, bool>;
 }

@@ -55,6 +55,8 @@ struct Owner {
     /// Why a start is being given up.
     reason: Option<String>,
     question: Option<Question>,
+    /// The shim could not be asked: look again before anything is done.
+    blind: bool,
 }
 
 /// Owns the instance until the supervisor drops its mailbox.
@@ -84,10 +86,13 @@ pub(super) async fn own(
         began: 0,
         reason: None,
         question: None,
+        blind: false,
     };
     owner.look().await;
     loop {
         tokio::select! {
+            // Whoever asks is answered first: a look at many servers waits for each.
+            biased;
             request = mailbox.recv() => match request {
                 Some(request) => owner.take(request).await,
                 None => return,
@@ -96,10 +101,10 @@ pub(super) async fn own(
             () = until(owner.deadline) => owner.start_timed_out().await,
             () = until(owner.wake) => {
                 owner.wake = None;
-                owner.input(Input::BackoffOver).await;
+                owner.back_off_over().await;
             }
             facts = answer(&mut owner.question) => owner.answered(facts).await,
-            _ = refresh.tick(), if owner.client.is_some() => owner.ask_how_it_is(),
+            _ = refresh.tick(), if owner.client.is_some() || owner.blind => owner.refresh().await,
         }
     }
 }
@@ -140,6 +145,7 @@ impl Owner {
     /// The first look: what does the machine say, and what should be?
     async fn look(&mut self) {
         let found = adopt(&self.context.paths, self.run()).await;
+        self.blind = found.is_err();
         let Some(record) = self.record().await else { return };
         self.port = record.port;
         let wanted = record.desired_state == DesiredState::Running && record.actual_state != ActualState::Failed;
@@ -193,6 +199,9 @@ impl Owner {
     }
 
     async fn take(&mut self, request: Request) {
+        if self.blind {
+            self.look().await;
+        }
         match request {
             Request::Start { log, answer } => {
                 if self.phase == Phase::Stopping {
@@ -250,10 +259,14 @@ impl Owner {
             Event::Lost => {
                 self.hold(None);
                 match adopt(&self.context.paths, self.run()).await {
-                    Ok(Adoption::Running(client)) => self.client = Some(client),
+                    Ok(Adoption::Running(client)) => self.hold(Some(client)),
                     Ok(Adoption::Exited(status)) => self.exited(&status).await,
                     Ok(Adoption::Gone) => self.ended("its shim was killed, and the game with it", false).await,
-                    Err(error) => self.ended(&format!("its shim cannot be asked: {error}"), false).await,
+                    Err(error) => {
+                        log::error!("server {}: its shim cannot be asked: {error}", self.id);
+                        self.blind = true;
+                        self.observe(ActualState::Unknown, Some(format!("its shim cannot be asked: {error}"))).await;
+                    }
                 }
             }
         }
@@ -274,8 +287,6 @@ impl Owner {
         self.window.grown.send_replace(self.console_at(console::end).await);
         let reason = self.reason.take().unwrap_or_else(|| how.to_owned());
         self.reason = Some(if lines.is_empty() { reason } else { format!("{reason}\nIts last lines:\n{lines}") });
-        let (domain, id) = (self.context.domain.clone(), self.id);
-        self.tell(tokio::task::spawn_blocking(move || domain.game_ended(id)).await);
         self.input(if dismissed { Input::Dismissed } else { Input::Exited }).await;
     }
 
@@ -290,7 +301,8 @@ impl Owner {
 
     /// Reads what the console says since the last look, for the signs of a start.
     async fn read_console(&mut self) {
-        while matches!(self.phase, Phase::Starting { .. }) {
+        // A start that is being given up stays so, whatever its console says.
+        while matches!(self.phase, Phase::Starting { .. }) && self.reason.is_none() {
             let (paths, run, from) = (self.context.paths.clone(), self.run(), self.scanned);
             let read = tokio::task::spawn_blocking(move || console::read(&paths, run, from, CHUNK)).await;
             let chunk = match read {
@@ -380,7 +392,8 @@ impl Owner {
                 let text = format!("{reason}\nIt is started again in {} s.", wait.as_secs());
                 log::warn!("server {}: {}", self.id, text.lines().next().unwrap_or_default());
                 self.wake = Some(Instant::now() + wait);
-                self.observe(ActualState::Stopped, Some(text)).await;
+                // Not "stopped": the spec that it is started from again may name ports that its record has left.
+                self.observe(ActualState::Starting, Some(text)).await;
             }
             AfterCrash::GiveUp => {
                 self.phase = Phase::Failed;
@@ -440,6 +453,20 @@ impl Owner {
         }
     }
 
+    async fn refresh(&mut self) {
+        if self.blind {
+            self.look().await;
+        } else {
+            self.ask_how_it_is();
+        }
+    }
+
+    /// The wait after a crash is over. The owner may have asked for a stop that waits for its turn: then nothing starts.
+    async fn back_off_over(&mut self) {
+        let wanted = self.record().await.is_some_and(|server| server.desired_state == DesiredState::Running);
+        self.input(if wanted { Input::BackoffOver } else { Input::StopAsked }).await;
+    }
+
     fn ask_how_it_is(&mut self) {
         if self.question.is_some() || self.port == 0 {
             return;
@@ -462,7 +489,7 @@ impl Owner {
         // Silence keeps the last facts: rate limits and loopback filters are common, and no sign of trouble.
         let Some(facts) = facts else { return };
         self.set_facts(Some(facts));
-        if matches!(self.phase, Phase::Starting { .. }) {
+        if matches!(self.phase, Phase::Starting { .. }) && self.reason.is_none() {
             // An adopted game whose ready line is no longer in the segments.
             self.input(Input::Ready).await;
         }

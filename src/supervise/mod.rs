@@ -178,6 +178,11 @@ impl Instances for SupervisorHandle {
         Box::pin(self.0.clone().ask(server, |answer| Request::Stop { log, answer }))
     }
 
+    fn forget(&self, server: ServerId) {
+        // Its mailbox closes with the handle, and its task ends.
+        self.0.lock().remove(&server);
+    }
+
     fn is_alive(&self, server: ServerId) -> Later<'_, bool> {
         let supervisor = self.0.clone();
         Box::pin(async move {

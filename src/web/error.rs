@@ -121,7 +121,9 @@ impl Fault {
 
     /// The one JSON shape of errors.
     pub fn to_json(&self) -> serde_json::Value {
-        let mut body = serde_json::json!({ "error": self.text() });
+        // A clash is told in the contract's own words; the field stands beside it.
+        let text = if self.status == StatusCode::CONFLICT { self.message.clone() } else { self.text() };
+        let mut body = serde_json::json!({ "error": text });
         if let Some(field) = self.field {
             body["field"] = field.into();
         }

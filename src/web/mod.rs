@@ -182,7 +182,9 @@ pub fn routes(web: &Arc<Web>) -> Routes {
     assets_and_root(web).or(served).unify().recover(rejected).map(Reply::into_response).boxed()
 }
 
-use pages::{account, admin, blueprints, control, dashboard, entry, files, jobs, overlays, ports, servers, totp, users};
+use pages::{
+    account, admin, blueprints, control, dashboard, entry, files, jobs, overlays, ports, servers, totp, users,
+};
 
 table! {
     front {

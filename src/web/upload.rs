@@ -16,7 +16,7 @@ use crate::model::machine::{Arriving, FilesError, Unpacked};
 /// Most bytes of an upload.
 pub const UPLOAD_MAX: u64 = 2 << 30;
 /// How long a client may send nothing.
-const PIECE_TIME: Duration = Duration::from_secs(60);
+const PIECE_TIME: Duration = Duration::from_mins(1);
 /// Bytes of a refused upload that are still read, so that the client comes to read the answer.
 const SWALLOW_MAX: usize = 16 << 20;
 /// How long that may take.
@@ -132,13 +132,13 @@ enum Piece {
     End,
 }
 
+/// An upload that is unpacked and waits for its place.
+type Ready = (Box<dyn Arriving>, Unpacked);
+
 /// Writes a file to the disk as it comes, and unpacks it.
-pub async fn receive(
-    mut file: Field<'static>,
-    mut into: Box<dyn Arriving>,
-) -> Result<(Box<dyn Arriving>, Unpacked), Fault> {
+pub async fn receive(mut file: Field<'static>, mut into: Box<dyn Arriving>) -> Result<Ready, Fault> {
     let (sender, mut pieces) = mpsc::channel(WAITING);
-    let written = tokio::task::spawn_blocking(move || -> Result<Option<(Box<dyn Arriving>, Unpacked)>, FilesError> {
+    let written = tokio::task::spawn_blocking(move || -> Result<Option<Ready>, FilesError> {
         while let Some(piece) = pieces.blocking_recv() {
             match piece {
                 Piece::Bytes(bytes) => into.write(&bytes)?,

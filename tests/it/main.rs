@@ -18,6 +18,8 @@ mod store_writes;
 mod tidy;
 mod web_auth;
 mod web_objects;
+mod web_pending;
 mod web_shell;
 mod web_streams;
+mod web_totp;
 mod web_uploads;

@@ -216,10 +216,10 @@ async fn the_same_port_or_name_twice_is_409_and_says_so() {
     let plan = blueprint(&user, "plan").await;
     made(&user, "/servers", json!({ "name": "a", "blueprint_id": plan, "port": 42020 })).await;
     let got = user.json("POST", "/servers", json!({ "name": "b", "blueprint_id": plan, "port": 42020 })).await.is(409);
-    assert_eq!(got.json()["error"].as_str().unwrap().trim_start_matches("port: "), "port already in use");
+    assert_eq!(got.json()["error"], "port already in use");
     assert!(got.json()["names"][0].as_str().unwrap().contains('a'));
     let got = user.json("POST", "/servers", json!({ "name": " a ", "blueprint_id": plan })).await.is(409);
-    assert_eq!(got.json()["error"].as_str().unwrap().trim_start_matches("name: "), "name already in use");
+    assert_eq!(got.json()["error"], "name already in use");
     let plan_text = plan.to_string();
     let got = user.form("/servers", &[("name", "kept"), ("blueprint_id", &plan_text), ("port", "42020")]).await.is(409);
     assert!(got.body.contains("port already in use") && got.body.contains(r#"value="kept""#));

@@ -36,8 +36,9 @@ pub async fn stream(id: u64, given: Given) -> Answer {
         return Err(Fault::field("lines", format!("must be a number from 0 to {LINES_MAX}")));
     }
     let changes = call.web.domain.hub().listen();
-    let grown = call.web.machine.console_grown(id);
+    // First whether there is such a server for this reader: asking the machine begins to watch it.
     call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    let grown = call.web.machine.console_grown(id);
     let from = match resume_from(&call, "cursor")? {
         Some(cursor) => cursor,
         None => tail(&call.web, id, lines as usize).await?,
