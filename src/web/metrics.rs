@@ -1,15 +1,18 @@
 //! `/metrics` in Prometheus' text form: off unless the operator turned it on, or the asker is an admin.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Reply;
 
 use super::error::{Answer, Fault};
 use super::extract::Given;
+use crate::domain::ports::PortCounts;
 use crate::domain::{Domain, Refusal};
 
 /// Counters that live as long as the daemon. What the store knows is counted when somebody asks.
@@ -67,11 +70,31 @@ impl Metrics {
             jobs.get_or_create(&[("operation", job.operation.word()), ("state", job.state.word())]).inc();
         }
         registry.register("jobs_active", "Queued and running jobs", jobs);
+        ports(&mut registry, domain.port_counts());
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &registry);
         Ok(text)
     }
+}
+
+/// What the domain counted about ports since the daemon began. The mean time of an allocation is seconds by allocations.
+fn ports(registry: &mut Registry, counts: PortCounts) {
+    let counters = [
+        ("port_allocations", "Ports given out", counts.allocations),
+        ("port_conflicts", "Requests for a port that was claimed", counts.conflicts),
+        ("port_exhaustions", "Requests that met a range without a free port", counts.exhaustions),
+        ("port_foreign_listeners", "Ports passed over or refused because a stranger listens there", counts.foreign),
+    ];
+    for (name, help, value) in counters {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let seconds = Counter::<f64, AtomicU64>::default();
+    seconds.inc_by(counts.seconds);
+    let help = "Time spent in operations that give out ports";
+    registry.register_with_unit("port_allocation", help, Unit::Seconds, seconds);
 }
 
 /// `GET /metrics`.

@@ -8,4 +8,5 @@ mod support;
 mod crash;
 mod life;
 mod outlives;
+mod ports;
 mod schemathesis;

@@ -142,19 +142,19 @@ pub async fn settings(given: Given) -> Answer {
     let call = given.admin()?;
     let settings = call.run(|web, _| web.domain.settings()).await?;
     if call.is_json() {
-        return Ok(reply::json_with(StatusCode::OK, &settings_json(&settings)));
+        return Ok(reply::json_with(StatusCode::OK, &settings_json(settings)));
     }
     let max = settings.max_servers_per_user.to_string();
-    Ok(call.show("Settings", &settings_form(&call, signup_word(&settings), &max, None)))
+    Ok(call.show("Settings", &settings_form(&call, signup_word(settings.signup_open), &max, None)))
 }
 
-/// The word of the configuration, which is also that of the interface.
-fn signup_word(settings: &Settings) -> &'static str {
-    if settings.signup_open { "open" } else { "closed" }
+/// The word of the configuration key `signup`.
+fn signup_word(open: bool) -> &'static str {
+    if open { "open" } else { "closed" }
 }
 
-fn settings_json(settings: &Settings) -> serde_json::Value {
-    json!({ "signup": signup_word(settings), "max_servers_per_user": settings.max_servers_per_user })
+fn settings_json(settings: Settings) -> Value {
+    json!({ "signup": signup_word(settings.signup_open), "max_servers_per_user": settings.max_servers_per_user })
 }
 
 fn settings_form(call: &Call, open: &str, max: &str, fault: Option<&Fault>) -> maud::Markup {
@@ -184,7 +184,7 @@ pub async fn update_settings(given: Given) -> Answer {
                 None => None,
                 Some("open") => Some(true),
                 Some("closed") => Some(false),
-                Some(_) => return Err(FieldError::new("signup", "must be open or closed").into()),
+                Some(_) => return Err(Fault::field("signup", "must be open or closed")),
             },
             max_servers_per_user: max
                 .map(u32::try_from)
@@ -194,7 +194,7 @@ pub async fn update_settings(given: Given) -> Answer {
         call.run(move |web, actor| web.domain.update_settings(actor, change)).await
     };
     match outcome.await {
-        Ok(settings) => Ok(call.changed(&settings_json(&settings), "/admin/settings")),
+        Ok(settings) => Ok(call.changed(&settings_json(settings), "/admin/settings")),
         Err(fault) => {
             if call.is_json() {
                 return Err(fault);
