@@ -70,6 +70,11 @@ impl Panel {
             format!("steamcmd: {}", path("steamcmd")),
             "status_refresh_seconds: 1".to_owned(),
         ];
+        if !setup.config.iter().any(|line| line.starts_with("port_range:")) {
+            // Tests run beside each other on one box: each has ports of its own, below those that the kernel hands out.
+            let first = 20_000 + u64::from(std::process::id() % 350) * 20;
+            config.push(format!("port_range: {first}-{}", first + 19));
+        }
         config.extend(setup.config);
         fs::write(folder.path().join("config.yaml"), config.join("\n") + "\n").expect("the configuration");
         if may_become_another() {
