@@ -11,18 +11,14 @@ pub const STEPS: &[&str] = &["check", "spec", "launch"];
 pub async fn run(run: &Run) -> Result<(), Ending> {
     run.step("check").await?;
     let server = run.server()?;
+    // A back-off may end while the port is probed: then it is our own game that has it.
+    let free = probe_ports(run).await;
     if run.context.instances.is_alive(server).await {
         run.log.say("the game runs already");
     } else {
-        if let Err(taken) = probe_ports(run).await {
-            // A back-off may have ended meanwhile: then it is our own game that has the port.
-            if !run.context.instances.is_alive(server).await {
-                return Err(taken);
-            }
-        } else {
-            run.step("spec").await?;
-            initialize::write_spec(run).await?;
-        }
+        free?;
+        run.step("spec").await?;
+        initialize::write_spec(run).await?;
     }
     run.step("launch").await?;
     Ok(run.context.instances.start(server, run.log.clone()).await?)
