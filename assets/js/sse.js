@@ -24,8 +24,19 @@ class Log {
   add(text, stream, kind) {
     this.pending.push([text, stream, kind]);
     if (this.pending.length > Log.KEPT) this.pending.splice(0, this.pending.length - Log.KEPT);
-    if (this.pending.length === 1) requestAnimationFrame(() => this.flush());
-    // A tab in the background draws no frames: its lines wait, bounded.
+    if (this.pending.length === 1) this.schedule();
+  }
+
+  // With the next frame; a tab that nobody sees draws none, and its log grows by a timer.
+  schedule() {
+    const frame = requestAnimationFrame(() => {
+      clearTimeout(timer);
+      this.flush();
+    });
+    const timer = setTimeout(() => {
+      cancelAnimationFrame(frame);
+      this.flush();
+    }, 250);
   }
 
   flush() {
