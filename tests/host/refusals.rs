@@ -1,11 +1,15 @@
 //! What is refused, with words that say why and what to do; and that nothing half-done stays behind.
 
 use std::fs;
-use std::process::Command;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 
 use left4me::host::instance::{self, InstanceError};
-use left4me::host::probe::{self, Check, Outcome};
+use left4me::host::probe::{self, Outcome};
 use left4me::host::shim::client::{Client, StartError};
+use left4me::host::shim::protocol::{self, Answer};
 use left4me::host::shim::starter::ShimStarter;
 use left4me::model::id::{HostId, OverlayId, ServerId};
 use left4me::model::spec::SpecOverlay;
@@ -79,14 +83,22 @@ tests! {
 
     fn user_namespaces_that_are_switched_off_are_named_with_the_sysctl() {
         let place = Place::with_game("exit 0");
-        let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" shim --probe \"$1\"";
-        let output = Command::new("unshare")
+        let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" shim";
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let mut shim = Command::new("unshare")
             .args(["-Ur", "sh", "-c", script])
             .arg(left4me())
-            .arg(&place.paths.data_dir)
-            .output()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()
             .unwrap();
-        let checks: Vec<Check> = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let request = serde_json::to_vec(&place.paths.data_dir).unwrap();
+        ours.write_all(&protocol::frame(protocol::PROBE, &request)).unwrap();
+        let mut buffer = Vec::new();
+        ours.read_to_end(&mut buffer).unwrap();
+        assert!(shim.wait().unwrap().success());
+        let (tag, payload) = protocol::take_frame(&mut buffer, protocol::FRAME_MAX).unwrap().unwrap();
+        let Some(Answer::Probed(checks)) = Answer::decode(tag, &payload) else { panic!("frame {tag}") };
         assert_eq!(checks.len(), 1);
         assert_eq!((checks[0].name.as_str(), checks[0].outcome), ("user namespaces", Outcome::Failure));
         assert!(checks[0].text.contains("sysctl -w user.max_user_namespaces="), "{}", checks[0].text);
