@@ -65,8 +65,6 @@ fn holds(panel: &Panel, program: &PathBuf, token: &str) {
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(["--header", "Accept: application/json", "--max-time", MAX_TIME, "--no-shrink"])
         .args(["--checks", "all", "--max-examples", EXAMPLES, "--workers", "2"])
-        // The phase that is the same in every run; what random requests find differs with the machine's speed.
-        .args(["--phases", "coverage"])
         .args(["--generation-deterministic", "--no-color", "--request-timeout", "20"])
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
@@ -94,6 +92,7 @@ fn holds(panel: &Panel, program: &PathBuf, token: &str) {
 }
 
 #[test]
+#[ignore = "long, and what random requests reach differs with the speed of the machine: tests/run --soak"]
 fn schemathesis_finds_nothing_as_an_admin() {
     let Some(program) = schemathesis() else { return };
     let panel = Panel::start();
@@ -104,6 +103,7 @@ fn schemathesis_finds_nothing_as_an_admin() {
 }
 
 #[test]
+#[ignore = "long, and what random requests reach differs with the speed of the machine: tests/run --soak"]
 fn schemathesis_finds_nothing_as_a_user() {
     let Some(program) = schemathesis() else { return };
     let panel = Panel::start();
