@@ -260,11 +260,7 @@ fn web_settings(config: &Config) -> web::Settings {
     web::Settings {
         public_url: config.public_url.clone(),
         public_address: config.public_address.clone(),
-        trusted_proxies: config
-            .trusted_proxies
-            .iter()
-            .map(|network| web::address::Network { address: network.address, prefix: network.prefix })
-            .collect(),
+        trusted_proxies: config.trusted_proxies.clone(),
         tls: config.tls_cert.is_some(),
         metrics: config.metrics,
         limits: web::server::Limits::default(),

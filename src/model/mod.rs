@@ -12,6 +12,7 @@ pub mod id;
 pub mod job;
 pub mod machine;
 pub mod name;
+pub mod network;
 pub mod overlay;
 pub mod port;
 pub mod server;
