@@ -14,6 +14,7 @@ use crate::host::paths::Paths;
 use crate::host::ports::{Ours, snapshot};
 use crate::host::probe::{self, Check, Outcome};
 use crate::host::shim::starter::ShimStarter;
+use crate::host::strays;
 
 /// Bytes that the game files take, about.
 const GAME_BYTES: u64 = 10 << 30;
@@ -61,7 +62,7 @@ fn look(config: &Config) -> Vec<Check> {
         checks.extend(probe::run(&ShimStarter::Exec { program: "/proc/self/exe".into() }, &paths));
         checks.push(disk(config));
     }
-    checks.extend([ports(config), steamcmd(config, &paths), journal()]);
+    checks.extend([ports(config, &paths), steamcmd(config, &paths), journal()]);
     checks
 }
 
@@ -112,16 +113,12 @@ fn disk(config: &Config) -> Check {
     check("disk", outcome, text)
 }
 
-fn ports(config: &Config) -> Check {
-    let listeners = snapshot(&Ours::default());
+fn ports(config: &Config, paths: &Paths) -> Check {
     // Our own games listen there, too: only other programs are worth a word.
-    let strangers: Vec<String> = config
-        .port_range
-        .ports()
-        .filter_map(|port| listeners.on(port))
-        .map(ToString::to_string)
-        .filter(|text| !text.contains("srcds_linux"))
-        .collect();
+    let ours = Ours { pids: strays::own_processes(paths), ..Ours::default() };
+    let listeners = snapshot(&ours, |port| config.port_range.contains(port));
+    let strangers: Vec<String> =
+        config.port_range.ports().filter_map(|port| listeners.on(port)).map(ToString::to_string).collect();
     if strangers.is_empty() {
         return check("ports", Outcome::Ok, format!("nobody else listens in {}", config.port_range));
     }

@@ -13,8 +13,10 @@ use super::table;
 use crate::config::Config;
 use crate::domain::Domain;
 use crate::domain::ports::{ClaimView, NewReservation};
+use crate::host::paths::Paths;
 use crate::host::ports::{Ours, snapshot};
-use crate::model::port::{Holder, Listeners, PORT_MIN};
+use crate::host::strays;
+use crate::model::port::{Listeners, PORT_MIN};
 use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 
@@ -23,7 +25,7 @@ use crate::model::user::Actor;
 pub enum Command {
     /// Every claim.
     List,
-    /// Stale claims, servers without a claim, strangers on claimed ports.
+    /// Stale claims, servers without a claim, strangers on claimed ports, games that no server owns.
     Check,
     /// Everything about one port, or the port of a server.
     Inspect {
@@ -51,8 +53,8 @@ pub enum Command {
         #[arg(long)]
         label: String,
         /// When the reservation ends, as 2026-12-31T00:00:00Z.
-        #[arg(long, value_name = "TIME")]
-        expires: Option<String>,
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        expires: Option<Timestamp>,
     },
     /// End all reservations and stale claims.
     Clear {
@@ -60,6 +62,10 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "write it as 2026-12-31T00:00:00Z".into())
 }
 
 /// Carries a command out. `as_json`: for programs.
@@ -73,7 +79,8 @@ pub async fn run(config: &Config, command: Command, as_json: bool) -> Result<()>
     let answer = match Reach::find(config).await? {
         Reach::Daemon(client) => ask(&client, &command).await?,
         Reach::Here(domain) => {
-            let done = tokio::task::spawn_blocking(move || work(&domain, &command)).await?;
+            let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
+            let done = tokio::task::spawn_blocking(move || work(&domain, &paths, &command)).await?;
             hand_over(config)?;
             done?
         }
@@ -101,7 +108,12 @@ async fn ask(client: &Client, command: &Command) -> Result<Value> {
             client.call(Method::DELETE, &format!("/ports/{port}"), None).await?
         }
         Command::Reserve { count, label, expires } => {
-            client.post("/ports/reservations", &json!({"count": count, "label": label, "expires_at": expires})).await?
+            client
+                .post(
+                    "/ports/reservations",
+                    &json!({"count": count, "label": label, "expires_at": expires.map(|at| at.to_string())}),
+                )
+                .await?
         }
         Command::Clear { .. } => client.post("/ports/clear", &json!({})).await?,
     })
@@ -124,7 +136,7 @@ fn number(target: &str) -> Option<u16> {
     target.parse().ok().filter(|port| *port >= PORT_MIN)
 }
 
-fn work(domain: &Domain, command: &Command) -> Result<Value> {
+fn work(domain: &Domain, paths: &Paths, command: &Command) -> Result<Value> {
     let actor = Actor::system();
     let here = |target: &str| -> Result<u16> {
         let by_name = || {
@@ -137,67 +149,44 @@ fn work(domain: &Domain, command: &Command) -> Result<Value> {
     Ok(match command {
         Command::List => claims(&domain.list_claims(&actor)?),
         Command::Check => {
-            let report = domain.check_ports(&actor, &listeners(domain)?)?;
+            let report = domain.check_ports(&actor, &listeners(paths))?;
             let unclaimed =
                 report.unclaimed.iter().map(|(id, name, port)| json!({"server_id": id, "name": name, "port": port}));
             let foreign = report.foreign.iter().map(|(port, held_by)| json!({"port": port, "listener": held_by}));
+            let strays = strays::find(&strays::own_processes(paths));
             json!({
-                "stale": report.stale.iter().map(claim).collect::<Vec<_>>(),
+                "strays": strays,
+                "stale": report.stale,
                 "unclaimed": unclaimed.collect::<Vec<_>>(),
                 "foreign": foreign.collect::<Vec<_>>(),
             })
         }
         Command::Inspect { target } => {
-            let found = domain.inspect_port(&actor, here(target)?, &listeners(domain)?)?;
+            let found = domain.inspect_port(&actor, here(target)?, &listeners(paths))?;
             json!({
                 "port": found.port,
-                "claim": found.claim.as_ref().map(claim),
+                "claim": found.claim,
                 "foreign": found.foreign,
                 "in_range": found.in_range,
             })
         }
         Command::Cleanup { filter, dry_run } => claims(&domain.cleanup_ports(&actor, filter.as_deref(), *dry_run)?),
-        Command::Release { target } => claim(&domain.release_claim(&actor, here(target)?)?),
+        Command::Release { target } => json!(domain.release_claim(&actor, here(target)?)?),
         Command::Reserve { count, label, expires } => {
-            let read = |text: &String| Timestamp::parse(text).context("--expires: write it as 2026-12-31T00:00:00Z");
-            let expires_at = expires.as_ref().map(read).transpose()?;
-            let new = NewReservation { count: *count, label: label.clone(), expires_at };
-            let made = domain.reserve(&actor, new, &listeners(domain)?)?;
-            json!({"id": made.reservation.id, "label": made.reservation.label, "ports": made.ports})
+            let new = NewReservation { count: *count, label: label.clone(), expires_at: *expires };
+            json!(domain.reserve(&actor, new, &listeners(paths))?)
         }
         Command::Clear { .. } => claims(&domain.clear_claims(&actor)?),
     })
 }
 
-/// Strangers on the box. No daemon runs, but games may: their own ports are not foreign.
-fn listeners(domain: &Domain) -> Result<Listeners> {
-    let ports = domain.all_servers()?.iter().flat_map(|server| [Some(server.port), server.tv_port]).flatten().collect();
-    Ok(snapshot(&Ours { ports, ..Ours::default() }))
+/// Strangers on the box. No daemon runs, but our games may: they are known by what their shims wrote.
+fn listeners(paths: &Paths) -> Listeners {
+    snapshot(&Ours { pids: strays::own_processes(paths), ..Ours::default() }, |_| true)
 }
 
 fn claims(found: &[ClaimView]) -> Value {
-    json!({"items": found.iter().map(claim).collect::<Vec<_>>(), "next": null})
-}
-
-/// A claim as the daemon writes it (contract §1).
-fn claim(found: &ClaimView) -> Value {
-    let (server, reservation) = match found.claim.holder {
-        Holder::Server(id) => (Some(id), None),
-        Holder::Reservation(id) => (None, Some(id)),
-    };
-    json!({
-        "port": found.port,
-        "purpose": found.claim.purpose.word(),
-        "kind": found.claim.kind.word(),
-        "status": found.status.word(),
-        "server_id": server,
-        "reservation_id": reservation,
-        "holder": found.holder_name,
-        "user_id": found.user_id,
-        "username": found.username,
-        "claimed_at": found.claim.claimed_at.to_string(),
-        "expires_at": found.expires_at.map(|time| time.to_string()),
-    })
+    json!({"items": found, "next": null})
 }
 
 fn print_claims(answer: &Value) {

@@ -4,19 +4,22 @@
 
 use std::sync::PoisonError;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use super::audit::{note, object};
 use super::{Domain, Refusal, Result, claims, require_admin};
 use crate::model::FieldError;
 use crate::model::id::{ReservationId, ServerId, UserId};
 use crate::model::name::parse_label;
-use crate::model::port::{ClaimStatus, Holder, Listeners, PortClaim, Reservation};
+use crate::model::port::{ClaimStatus, Holder, Listeners, PortClaim, PortUse, Reservation};
 use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 use crate::store::tables::{CLAIMS, RESERVATIONS, SERVERS, USERS};
 use crate::store::{Read, Span, Tx};
 
+/// Most ports that the map shows.
+pub const MAP_MAX: usize = 1000;
 /// Most ports of one reservation.
 const RESERVE_MAX: u32 = 1000;
 
@@ -39,6 +42,29 @@ pub struct ClaimView {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Serialize for ClaimView {
+    /// As the interface and the command line write it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let (server, reservation) = match self.claim.holder {
+            Holder::Server(id) => (Some(id), None),
+            Holder::Reservation(id) => (None, Some(id)),
+        };
+        let mut fields = serializer.serialize_struct("Claim", 11)?;
+        fields.serialize_field("port", &self.port)?;
+        fields.serialize_field("purpose", self.claim.purpose.word())?;
+        fields.serialize_field("kind", self.claim.kind.word())?;
+        fields.serialize_field("status", self.status.word())?;
+        fields.serialize_field("server_id", &server)?;
+        fields.serialize_field("reservation_id", &reservation)?;
+        fields.serialize_field("holder", &self.holder_name)?;
+        fields.serialize_field("user_id", &self.user_id)?;
+        fields.serialize_field("username", &self.username)?;
+        fields.serialize_field("claimed_at", &self.claim.claimed_at.to_string())?;
+        fields.serialize_field("expires_at", &self.expires_at.map(|at| at.to_string()))?;
+        fields.end()
+    }
+}
+
 /// A new reservation.
 #[derive(Debug, Clone)]
 pub struct NewReservation {
@@ -51,7 +77,7 @@ pub struct NewReservation {
 }
 
 /// A reservation and its ports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReservationView {
     /// The record.
     pub reservation: Reservation,
@@ -59,6 +85,21 @@ pub struct ReservationView {
     pub ports: Vec<u16>,
     /// Whether it is past its expiry.
     pub expired: bool,
+}
+
+impl Serialize for ReservationView {
+    /// As the interface and the command line write it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Reservation", 7)?;
+        fields.serialize_field("id", &self.reservation.id)?;
+        fields.serialize_field("user_id", &self.reservation.user_id)?;
+        fields.serialize_field("label", &self.reservation.label)?;
+        fields.serialize_field("expires_at", &self.reservation.expires_at.map(|at| at.to_string()))?;
+        fields.serialize_field("created_at", &self.reservation.created_at.to_string())?;
+        fields.serialize_field("ports", &self.ports)?;
+        fields.serialize_field("expired", &self.expired)?;
+        fields.end()
+    }
 }
 
 /// What is wrong with the ports of the box.
@@ -100,7 +141,44 @@ pub struct PortCounts {
     pub seconds: f64,
 }
 
+/// One port of the range, as the map shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSlot {
+    /// Which port.
+    pub port: u16,
+    /// What it is to the box.
+    pub usage: PortUse,
+    /// Who holds it, in words; `None`: nobody, or somebody whom the asker may not know.
+    pub who: Option<String>,
+    /// The server that holds it, where the asker may know.
+    pub server: Option<ServerId>,
+}
+
 impl Domain {
+    /// The port range, lowest first, at most [`MAP_MAX`] ports of it. Users see that a port is taken, and of their own
+    /// servers by which.
+    pub fn port_map(&self, actor: &Actor, listeners: &Listeners) -> Result<Vec<PortSlot>> {
+        let read = self.read()?;
+        let slot = |port: u16| -> Result<PortSlot> {
+            let Some(claim) = read.get(&CLAIMS, &port)? else {
+                let who = listeners.on(port).map(ToString::to_string);
+                let usage = if who.is_some() { PortUse::Foreign } else { PortUse::Free };
+                return Ok(PortSlot { port, usage, who, server: None });
+            };
+            let view = self.view(&read, port, claim)?;
+            let usage = PortUse::Claimed(view.status);
+            if !(actor.admin || view.user_id.is_some_and(|owner| actor.may_touch(owner))) {
+                return Ok(PortSlot { port, usage, who: None, server: None });
+            }
+            let server = match view.claim.holder {
+                Holder::Server(id) => Some(id).filter(|_| view.holder_name.is_some()),
+                Holder::Reservation(_) => None,
+            };
+            Ok(PortSlot { port, usage, who: Some(view.holder_name.unwrap_or_else(|| "gone".into())), server })
+        };
+        self.rules().port_range.ports().take(MAP_MAX).map(slot).collect()
+    }
+
     /// Claims, by port: admins all, users those of their servers.
     pub fn list_claims(&self, actor: &Actor) -> Result<Vec<ClaimView>> {
         let read = self.read()?;

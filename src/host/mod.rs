@@ -16,3 +16,4 @@ pub mod sandbox;
 pub mod shim;
 pub mod steam;
 pub mod steamcmd;
+pub mod strays;

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::model::port::{Listener, ListenerOwner, Listeners, Protocol};
+use crate::sys::process;
 
 /// Whose sockets are not foreign.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +29,10 @@ struct Row {
     inode: u64,
 }
 
-/// Every foreign listener: TCP sockets that listen, UDP sockets that are bound.
-pub fn snapshot(ours: &Ours) -> Listeners {
+/// Every foreign listener: TCP sockets that listen, UDP sockets that are bound. Whose they are is found out for the ports
+/// that `named` wants only: it takes a walk through the descriptors of every process of the box, and most listeners
+/// concern nobody here.
+pub fn snapshot(ours: &Ours, named: impl Fn(u16) -> bool) -> Listeners {
     let mut rows = Vec::new();
     for (file, protocol, listening) in [
         ("udp", Protocol::Udp, None),
@@ -42,7 +45,8 @@ pub fn snapshot(ours: &Ours) -> Listeners {
         rows.extend(text.lines().skip(1).filter_map(|line| parse_row(line, listening)).map(|row| (protocol, row)));
     }
     rows.retain(|(_, row)| !ours.ports.contains(&row.address.port()));
-    let owners = owners(&rows.iter().map(|(_, row)| row.inode).collect());
+    let wanted = rows.iter().filter(|(_, row)| named(row.address.port())).map(|(_, row)| row.inode).collect();
+    let owners = owners(&wanted);
     let mut listeners = Vec::new();
     for (protocol, row) in rows {
         let owner = match owners.get(&row.inode) {
@@ -57,21 +61,7 @@ pub fn snapshot(ours: &Ours) -> Listeners {
 
 /// Whether a process is one of our games or below one.
 fn is_ours(pid: i32, ours: &Ours) -> bool {
-    let mut at = pid;
-    // The parents of a process are few; a table that changes under us must not turn this into a circle.
-    for _ in 0..64 {
-        if ours.pids.contains(&at) {
-            return true;
-        }
-        let parent = fs::read_to_string(format!("/proc/{at}/stat"))
-            .ok()
-            .and_then(|stat| stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok());
-        match parent {
-            Some(parent) if parent > 1 => at = parent,
-            _ => return false,
-        }
-    }
-    false
+    ours.pids.contains(&pid) || process::parents(pid).any(|parent| ours.pids.contains(&parent))
 }
 
 /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …` (proc(5)).
@@ -110,6 +100,9 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 /// to us.
 fn owners(inodes: &HashSet<u64>) -> HashMap<u64, (i32, String)> {
     let mut found = HashMap::new();
+    if inodes.is_empty() {
+        return found;
+    }
     let Ok(processes) = fs::read_dir("/proc") else { return found };
     for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
@@ -167,7 +160,7 @@ fn bind(address: SocketAddr, kind: SocketType) -> io::Result<()> {
 }
 
 fn taken(port: u16, protocol: Protocol) -> String {
-    let listeners = snapshot(&Ours::default());
+    let listeners = snapshot(&Ours::default(), |named| named == port);
     let holder = listeners.0.iter().find(|listener| listener.address.port() == port && listener.protocol == protocol);
     match holder {
         Some(listener) => format!("{listener}: end it, or give the server another port"),
@@ -197,16 +190,19 @@ mod tests {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let tcp = TcpListener::bind("[::]:0").unwrap();
         let me = std::process::id();
-        let all = snapshot(&Ours::default());
+        let all = snapshot(&Ours::default(), |_| true);
         for port in [udp.local_addr().unwrap().port(), tcp.local_addr().unwrap().port()] {
             let listener = all.on(port).unwrap();
             assert!(matches!(&listener.owner, ListenerOwner::Process { pid, .. } if *pid == me), "{listener}");
         }
         let port = udp.local_addr().unwrap().port();
+        // Nobody asked: that somebody is there is known, who it is was not looked up.
+        let unnamed = snapshot(&Ours::default(), |_| false);
+        assert!(matches!(unnamed.on(port).unwrap().owner, ListenerOwner::Uid(_)));
         let ours = Ours { pids: [me as i32].into(), ports: HashSet::new() };
-        assert!(snapshot(&ours).on(port).is_none());
+        assert!(snapshot(&ours, |_| true).on(port).is_none());
         let ours = Ours { pids: HashSet::new(), ports: [port].into() };
-        assert!(snapshot(&ours).on(port).is_none());
+        assert!(snapshot(&ours, |_| true).on(port).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::id::{JobId, OverlayId, ServerId};
-use super::port::Listeners;
+use super::port::{Listeners, StrayGame};
 use super::spec::InstanceSpec;
 
 /// A future behind a trait object.
@@ -120,10 +120,40 @@ pub struct FileEntry {
     pub bytes: u64,
 }
 
+/// Why a stray game was not ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StrayError {
+    /// It has ended, or it was never a stray.
+    #[error("no stray game has the pid {0} any more: look again")]
+    Gone(u32),
+    /// It belongs to another user of the box.
+    #[error("process {pid} belongs to uid {uid}, whose processes left4me may not end: as root, run kill {pid}")]
+    NotPermitted {
+        /// Its number.
+        pid: u32,
+        /// Whose it is.
+        uid: u32,
+    },
+    /// The machine said no.
+    #[error("process {pid} could not be ended: {error}")]
+    Failed {
+        /// Its number.
+        pid: u32,
+        /// Why.
+        error: String,
+    },
+}
+
 /// What pages may ask of the machine.
 pub trait Machine: Send + Sync {
-    /// Foreign listeners of the box, now. Blocks on `/proc`.
-    fn listeners(&self) -> Listeners;
+    /// Foreign listeners of the box, now; those of the port range and of the ports in `named` with their program where
+    /// it may be read. Blocks on `/proc`.
+    fn listeners(&self, named: &[u16]) -> Listeners;
+    /// Games of the box that no server of ours owns. Blocks on `/proc`.
+    fn strays(&self) -> Vec<StrayGame>;
+    /// Ends one of them and all below it; `start_time` is the one that was shown. Blocks until it has ended, at most
+    /// some seconds.
+    fn end_stray(&self, pid: u32, start_time: u64) -> Result<(), StrayError>;
     /// At most `max` bytes of console from `from` on; empty at the end. Blocks on files.
     fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError>;
     /// Where the last `lines` complete lines begin. Blocks on files.

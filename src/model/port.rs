@@ -81,7 +81,7 @@ impl ClaimKind {
 }
 
 /// What a claim is worth now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClaimStatus {
     /// Its server exists.
     Active,
@@ -141,6 +141,14 @@ impl PortWish {
         Self::from_number(number)
     }
 
+    /// The port that is asked for by its number.
+    pub fn exact(self) -> Option<u16> {
+        match self {
+            Self::Auto => None,
+            Self::Exactly(port) => Some(port),
+        }
+    }
+
     /// Checks a number.
     pub fn from_number(number: i64) -> Result<Self, FieldError> {
         match u16::try_from(number) {
@@ -161,6 +169,11 @@ pub struct PortRange {
 }
 
 impl PortRange {
+    /// Whether a port is one of them.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
     /// Every port, lowest first.
     pub fn ports(self) -> std::ops::RangeInclusive<u16> {
         self.first..=self.last
@@ -271,6 +284,56 @@ impl Listeners {
     /// The first foreign listener on this port, any protocol.
     pub fn on(&self, port: u16) -> Option<&Listener> {
         self.0.iter().find(|listener| listener.address.port() == port)
+    }
+}
+
+/// A game that no server of ours owns: left over from another panel, an older daemon or a crash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StrayGame {
+    /// Process number.
+    pub pid: u32,
+    /// When it started, clock ticks since boot: with the number it names one process.
+    pub start_time: u64,
+    /// The port of its command line, if there is one.
+    pub port: Option<u16>,
+    /// How long it has run.
+    pub age_seconds: u64,
+    /// Whose it is.
+    pub uid: u32,
+    /// Its command line.
+    pub command: String,
+}
+
+/// What a port is to the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PortUse {
+    /// Nobody holds it, and nobody listens there.
+    Free,
+    /// Somebody claims it.
+    Claimed(ClaimStatus),
+    /// Nobody claims it, but a stranger listens there.
+    Foreign,
+}
+
+impl PortUse {
+    /// Every use, in the order of a legend.
+    pub const ALL: [Self; 6] = [
+        Self::Free,
+        Self::Claimed(ClaimStatus::Active),
+        Self::Claimed(ClaimStatus::Retiring),
+        Self::Claimed(ClaimStatus::Reserved),
+        Self::Claimed(ClaimStatus::Stale),
+        Self::Foreign,
+    ];
+
+    /// Word on pages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Claimed(ClaimStatus::Active) => "claimed",
+            Self::Claimed(status) => status.word(),
+            Self::Foreign => "foreign",
+        }
     }
 }
 

@@ -4,17 +4,26 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Request, SupervisorHandle};
 use crate::host::paths::Run;
-use crate::host::{archive, console, instance, ports};
+use crate::host::{archive, console, instance, ports, strays};
 use crate::model::id::{HostId, OverlayId, ServerId};
 use crate::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine,
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, StrayError,
 };
-use crate::model::port::Listeners;
+use crate::model::port::{Listeners, StrayGame};
 use crate::model::spec::InstanceSpec;
 
 impl Machine for SupervisorHandle {
-    fn listeners(&self) -> Listeners {
-        ports::snapshot(&self.0.ours())
+    fn listeners(&self, named: &[u16]) -> Listeners {
+        let range = self.0.context.domain.rules().port_range;
+        ports::snapshot(&self.0.ours(), |port| range.contains(port) || named.contains(&port))
+    }
+
+    fn strays(&self) -> Vec<StrayGame> {
+        strays::find(&strays::own_processes(&self.0.context.paths))
+    }
+
+    fn end_stray(&self, pid: u32, start_time: u64) -> Result<(), StrayError> {
+        strays::end(pid, start_time, &strays::own_processes(&self.0.context.paths))
     }
 
     fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError> {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
@@ -149,6 +150,23 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as proc(5) says")))
 }
 
+/// How long ago a process started, given its [`start_time`]; `None` where the clock of the box cannot be read.
+pub fn age(start: u64) -> Option<Duration> {
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    let started = start as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Some(Duration::from_secs_f64((uptime - started).max(0.0)))
+}
+
+/// Parents of a process, nearest first, without PID 1. A table that changes under us must not turn this into a circle:
+/// it ends after 64.
+pub fn parents(pid: i32) -> impl Iterator<Item = i32> {
+    let parent = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().filter(|parent| *parent > 1)
+    };
+    std::iter::successors(parent(&pid), parent).take(64)
+}
+
 /// Whether the process that started at `start_time` still runs. One that has ended and waits to be collected does not.
 pub fn runs(pid: i32, start: u64) -> bool {
     let zombie = || {
@@ -172,6 +190,14 @@ mod tests {
         let me = std::process::id() as i32;
         assert_eq!(start_time(me).unwrap(), start_time(me).unwrap());
         assert!(start_time(i32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_process_has_parents_and_an_age() {
+        let me = std::process::id() as i32;
+        assert_eq!(parents(me).next(), Some(std::os::unix::process::parent_id() as i32).filter(|parent| *parent > 1));
+        assert!(parents(i32::MAX).next().is_none());
+        assert!(age(start_time(me).unwrap()).unwrap() < Duration::from_hours(1));
     }
 
     #[test]

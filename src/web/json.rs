@@ -11,7 +11,6 @@ use crate::model::audit::AuditEntry;
 use crate::model::blueprint::{Blueprint, config_warnings};
 use crate::model::job::Job;
 use crate::model::overlay::{Overlay, OverlaySource, Revision};
-use crate::model::port::Reservation;
 use crate::model::time::Timestamp;
 use crate::model::user::{ApiToken, User};
 
@@ -109,13 +108,5 @@ pub fn audit(entry: &AuditEntry) -> Value {
     json!({
         "id": entry.id, "at": entry.at.to_string(), "actor_id": entry.actor_id, "actor": entry.actor,
         "address": entry.address, "action": entry.action, "object": entry.object,
-    })
-}
-
-/// A reservation.
-pub fn reservation(reservation: &Reservation) -> Value {
-    json!({
-        "id": reservation.id, "user_id": reservation.user_id, "label": reservation.label,
-        "expires_at": time(reservation.expires_at), "created_at": reservation.created_at.to_string(),
     })
 }

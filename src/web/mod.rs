@@ -246,6 +246,7 @@ table! {
         get ["ports" / "check"] ports::check;
         post ["ports" / "cleanup"] ports::cleanup;
         post ["ports" / "clear"] ports::clear;
+        post ["ports" / "strays" / u64 / "end"] ports::strays::end;
         get ["ports" / u64] ports::inspect;
         delete ["ports" / u64] ports::release_claim;
         get ["ports" / "reservations"] ports::reservations;

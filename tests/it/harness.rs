@@ -18,9 +18,9 @@ use left4me::host::paths::Paths;
 use left4me::live::Hub;
 use left4me::model::id::{HostId, OverlayId, ServerId};
 use left4me::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine,
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, StrayError,
 };
-use left4me::model::port::{Listeners, PortRange};
+use left4me::model::port::{Listeners, PortRange, StrayGame};
 use left4me::model::spec::InstanceSpec;
 use left4me::store::Store;
 use left4me::web::server::{Limits, serve_tcp};
@@ -48,6 +48,8 @@ pub struct FakeMachine {
     pub typed: Mutex<HashMap<ServerId, Vec<String>>>,
     /// Strangers on the box.
     pub listeners: Mutex<Listeners>,
+    /// Games that no server owns.
+    pub strays: Mutex<Vec<StrayGame>>,
 }
 
 impl FakeMachine {
@@ -66,8 +68,19 @@ impl FakeMachine {
 }
 
 impl Machine for FakeMachine {
-    fn listeners(&self) -> Listeners {
+    fn listeners(&self, _: &[u16]) -> Listeners {
         self.listeners.lock().unwrap().clone()
+    }
+
+    fn strays(&self) -> Vec<StrayGame> {
+        self.strays.lock().unwrap().clone()
+    }
+
+    fn end_stray(&self, pid: u32, start_time: u64) -> Result<(), StrayError> {
+        let mut strays = self.strays.lock().unwrap();
+        let at = strays.iter().position(|game| (game.pid, game.start_time) == (pid, start_time));
+        strays.remove(at.ok_or(StrayError::Gone(pid))?);
+        Ok(())
     }
 
     fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError> {
@@ -159,6 +172,7 @@ impl Site {
             paths: Paths::new(rules.data_dir.clone(), rules.overlay_root.clone()),
             consoles: Mutex::default(),
             typed: Mutex::default(),
+            strays: Mutex::default(),
             listeners: Mutex::default(),
         });
         let domain = Domain::new(store, rules);

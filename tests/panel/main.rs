@@ -9,4 +9,5 @@ mod crash;
 mod life;
 mod outlives;
 mod ports;
+mod ports_cli;
 mod schemathesis;

@@ -3,12 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::http::Answer;
-use crate::support::panel::{Panel, Setup};
+use crate::support::panel::{Panel, Setup, UID, may_become_another};
+use crate::support::{eventually, skip};
 
 const THREADS: u16 = 64;
 const ROUNDS: u16 = 20;
@@ -96,4 +101,180 @@ fn strangers_are_passed_over_by_automatic_choice_and_named_when_their_port_is_as
         let refused = create(&panel, "refused", blueprint, Some(port)).expect(409);
         assert!(refused.body.contains(held), "{refused:?}");
     }
+}
+
+/// The whole text of a refusal, as the contract describes it: range, holders, stale claims, free ports near, remedy.
+#[test]
+fn the_eleventh_server_in_a_range_of_ten_is_refused_with_everything_one_needs_to_know() {
+    let panel = panel("27415-27424");
+    let blueprint = panel.blueprint("ten", &[], &[]);
+    let begun = Instant::now();
+    let batch = json!({"count": 10, "name_prefix": "Ten", "blueprint_id": blueprint});
+    panel.admin("POST", "/servers/batch", &batch).expect(201);
+    assert!(begun.elapsed() < Duration::from_secs(5), "ten servers took {:?}", begun.elapsed());
+    let refused = create(&panel, "eleventh", blueprint, None).expect(409).json();
+    let held: Vec<String> = (1..=10).map(|n| format!("{} server {n} \"Ten {n}\"", 27414 + n)).collect();
+    let text = format!(
+        "no free port in 27415-27424. Held: {}. Stale: none. Free near the range: 27425, 27426, 27427. \
+         Widen port_range in the configuration, run `left4me ports cleanup`, or ask for a port by hand.",
+        held.join("; ")
+    );
+    assert_eq!(refused["error"], text.as_str());
+    let metrics = panel.admin("GET", "/metrics", &Value::Null).expect(200).body;
+    for line in ["left4me_port_allocations_total 10\n", "left4me_port_exhaustions_total 1\n"] {
+        assert!(metrics.contains(line), "{line}{metrics}");
+    }
+    let seconds = metrics.lines().find_map(|line| line.strip_prefix("left4me_port_allocation_seconds_total "));
+    assert!(seconds.and_then(|text| text.parse::<f64>().ok()).is_some_and(|seconds| seconds > 0.0), "{metrics}");
+}
+
+#[test]
+fn creations_that_race_while_the_daemon_is_killed_again_and_again_leave_nothing_half_written() {
+    let mut panel = panel("27515-27614");
+    let blueprint = panel.blueprint("killed", &[], &[]);
+    let mut made: BTreeSet<String> = BTreeSet::new();
+    let mut broken = 0;
+    for round in 0..8_u64 {
+        let acknowledged = AtomicU64::new(0);
+        let answers: Vec<(String, Option<Answer>)> = std::thread::scope(|scope| {
+            let (shared, acknowledged) = (&panel, &acknowledged);
+            let threads: Vec<_> = (0..16_u64)
+                .map(|thread| {
+                    scope.spawn(move || {
+                        let mut answers = Vec::new();
+                        for n in 0..4 {
+                            let name = format!("k{round}t{thread}n{n}");
+                            // Half of them want one and the same port.
+                            let port = (thread % 2 == 0).then_some(28_100 + (round * 4 + n) as u16);
+                            let body = json!({"name": name, "blueprint_id": blueprint, "port": port});
+                            let answer = shared.try_admin("POST", "/servers", &body).ok();
+                            acknowledged.fetch_add(u64::from(answer.is_some()), Ordering::Relaxed);
+                            answers.push((name, answer));
+                        }
+                        answers
+                    })
+                })
+                .collect();
+            // In the middle of it, at another moment in each round.
+            eventually("some answers", || (acknowledged.load(Ordering::Relaxed) > 2 + round * 4).then_some(()));
+            rustix::process::kill_process(
+                rustix::process::Pid::from_child(&panel.child),
+                rustix::process::Signal::KILL,
+            )
+            .expect("a kill");
+            threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect()
+        });
+        panel.child.wait().expect("its end");
+        panel.start_again();
+        let servers = panel.get("/servers?limit=500")["items"].as_array().expect("servers").clone();
+        let names: BTreeSet<String> =
+            servers.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect();
+        for (name, answer) in answers {
+            match answer.map(|answer| answer.status) {
+                Some(201) => assert!(names.contains(&name), "{name} was acknowledged and is gone"),
+                Some(409) => assert!(!names.contains(&name), "{name} was refused and is there"),
+                // Cut off: made or not, but never half.
+                None => broken += 1,
+                Some(other) => panic!("{name}: {other}"),
+            }
+        }
+        assert!(made.is_subset(&names), "servers of earlier rounds are gone");
+        made = names;
+        assert_whole(&panel, made.len());
+    }
+    assert!(broken > 0, "no request met the kill");
+}
+
+#[test]
+fn a_stranger_on_the_port_fails_the_start_at_once_and_is_named_with_its_program() {
+    let panel = panel("27715-27724");
+    let blueprint = panel.with_game();
+    let server = panel.server("late", blueprint);
+    let port = panel.get(&format!("/servers/{server}"))["port"].as_u64().expect("a port") as u16;
+    let me = std::process::id();
+    for protocol in ["tcp", "udp"] {
+        // Wherever it listens: one address is enough to be in the way.
+        let _tcp = (protocol == "tcp").then(|| TcpListener::bind(("127.0.0.1", port)).expect("a socket"));
+        let _udp = (protocol == "udp").then(|| UdpSocket::bind(("0.0.0.0", port)).expect("a socket"));
+        let job = panel.run(&format!("/servers/{server}/start"));
+        assert_eq!(job["state"], "failed", "{job}");
+        let log = panel.job_log(&job);
+        // Tests run as root, the daemon does not: then it may know the owner's uid only.
+        let named = [format!("(pid {me})"), format!("a process of uid {}", rustix::process::getuid().as_raw())];
+        assert!(log.contains(&format!("{port}/{protocol} is held by ")), "{log}");
+        assert!(named.iter().any(|name| log.contains(name)), "{log}");
+        assert!(panel.find_game(server).is_none());
+        let report = panel.get("/ports/check");
+        assert_eq!(report["foreign"][0]["port"], port, "{report}");
+    }
+    panel.must(&format!("/servers/{server}/start"));
+    assert_eq!(panel.get("/ports/check")["foreign"], json!([]));
+}
+
+/// A process that looks like a game of another panel: a shell under the wrapper's name. Ends with its standard input.
+fn stray(panel: &Panel, user: bool, port: u16) -> Child {
+    let script = panel.folder.path().join("srcds_run");
+    std::fs::write(&script, "#!/bin/sh\nread line\n").expect("a script");
+    let mut command = Command::new("/bin/sh");
+    command.arg(&script).args(["-game", "left4dead2", "-port", &port.to_string()]).stdin(Stdio::piped());
+    if user && may_become_another() {
+        command.uid(UID).gid(UID);
+    }
+    command.spawn().expect("a process")
+}
+
+fn found(panel: &Panel, pid: u32) -> Option<Value> {
+    let report = panel.get("/ports/check");
+    report["strays"].as_array().expect("strays").iter().find(|game| game["pid"] == pid).cloned()
+}
+
+#[test]
+fn a_game_that_no_server_owns_is_shown_and_ended_on_the_admins_word_and_ours_are_left_alone() {
+    let panel = panel("27815-27824");
+    let blueprint = panel.with_game();
+    let server = panel.server("ours", blueprint);
+    panel.must(&format!("/servers/{server}/start"));
+    let ours = panel.game(server);
+    let mut child = stray(&panel, true, 27820);
+    let shown = eventually("the stray in the report", || found(&panel, child.id()));
+    assert_eq!(shown["port"], 27820);
+    assert!(
+        shown["command"].as_str().expect("a command").ends_with("srcds_run -game left4dead2 -port 27820"),
+        "{shown}"
+    );
+    assert!(found(&panel, ours.pid).is_none(), "a game of ours was taken for a stray");
+
+    let page = panel.admin_page("/ports/check").body;
+    assert!(page.contains(&format!("/ports/strays/{}/end", child.id())), "{page}");
+    let end = format!("/ports/strays/{}/end", child.id());
+    let other = json!({"start_time": shown["start_time"].as_u64().expect("a time") + 1});
+    panel.admin("POST", &end, &other).expect(404);
+    panel.admin("POST", &end, &Value::Null).expect(400);
+    assert!(child.try_wait().expect("its state").is_none(), "it was ended without the right word");
+    panel.admin("POST", &end, &json!({"start_time": shown["start_time"]})).expect(204);
+    assert!(child.wait().expect("its end").code().is_none(), "it ended by a signal");
+    let audit = panel.get("/admin/audit?action=ports.end_stray");
+    assert_eq!(audit["items"].as_array().expect("entries").len(), 1, "{audit}");
+    assert!(audit["items"][0]["object"].as_str().expect("a text").contains("port 27820"), "{audit}");
+    // Not even by its own number and start time is a game of a server ended this way.
+    let ours_start = left4me::sys::process::start_time(ours.pid as i32).expect("a start time");
+    panel.admin("POST", &format!("/ports/strays/{}/end", ours.pid), &json!({"start_time": ours_start})).expect(404);
+    assert_eq!(panel.game(server).pid, ours.pid);
+}
+
+#[test]
+fn a_stray_of_another_user_is_shown_and_the_refusal_says_how_to_end_it() {
+    if !may_become_another() {
+        skip("only root can make a process of another user");
+        return;
+    }
+    let panel = panel("27915-27924");
+    let mut child = stray(&panel, false, 27920);
+    let shown = eventually("the stray in the report", || found(&panel, child.id()));
+    assert_eq!(shown["uid"], 0);
+    let end = format!("/ports/strays/{}/end", child.id());
+    let refused = panel.admin("POST", &end, &json!({"start_time": shown["start_time"]})).expect(409);
+    assert!(refused.body.contains(&format!("as root, run kill {}", child.id())), "{refused:?}");
+    child.kill().expect("a kill");
+    child.wait().expect("its end");
 }

@@ -30,6 +30,8 @@ pub struct Panel {
     pub logged: Arc<Mutex<String>>,
     /// Bearer token of the admin; see [`Panel::admin`].
     token: String,
+    /// Session of the admin's browser.
+    cookie: String,
     environment: BTreeMap<String, String>,
 }
 
@@ -84,7 +86,8 @@ impl Panel {
         }
         let environment = setup.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let (child, address, logged) = launch(folder.path(), &environment);
-        let mut panel = Self { folder, address, child, logged, token: String::new(), environment };
+        let mut panel =
+            Self { folder, address, child, logged, token: String::new(), cookie: String::new(), environment };
         panel.make_admin();
         panel
     }
@@ -127,6 +130,7 @@ impl Panel {
         let answer =
             self.json_as(&cookie, &csrf, "POST", "/account/tokens", &json!({"label": "tests", "scope": "admin"}));
         answer.expect(201).json()["token"].as_str().expect("a token").clone_into(&mut self.token);
+        self.cookie = cookie;
     }
 
     /// Logs in as a browser does; answers cookie and CSRF token.
@@ -153,6 +157,19 @@ impl Panel {
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http::send(self.address, method, path, &headers, body.as_bytes())
+    }
+
+    /// Likewise; an error where the daemon ended in the middle.
+    pub fn try_admin(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Answer> {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        http::try_send(self.address, method, path, &headers, body.to_string().as_bytes())
+    }
+
+    /// A page as the admin's browser gets it.
+    #[track_caller]
+    pub fn admin_page(&self, path: &str) -> Answer {
+        http::send(self.address, "GET", path, &[("cookie", &self.cookie)], b"").expect(200)
     }
 
     /// What `GET path` answers the admin.

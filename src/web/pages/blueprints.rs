@@ -167,7 +167,7 @@ async fn save(call: &Call, id: BlueprintId, change: BlueprintChange) -> Answer {
     let blueprint = call
         .run(move |web, actor| {
             // Turning SourceTV on claims ports: strangers on them must be known.
-            let listeners = web.machine.listeners();
+            let listeners = web.machine.listeners(&[]);
             web.domain.update_blueprint(actor, id, change, &listeners)
         })
         .await?;

@@ -1,5 +1,8 @@
 //! Ports: who holds which, what is wrong, and blocks held for later.
 
+pub mod map;
+pub mod strays;
+
 use maud::{Markup, html};
 use serde_json::{Value, json};
 use warp::http::StatusCode;
@@ -13,30 +16,17 @@ use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::fields::Fields;
 use crate::web::layout::{Field, action, badge, csrf_field, form_alert, when, when_maybe};
-use crate::web::{json as objects, reply};
+use crate::web::reply;
 
 /// Fields that the form shows.
 const SHOWN: [&str; 3] = ["count", "label", "expires_at"];
 
 fn claim_json(view: &ClaimView) -> Value {
-    let (server, reservation) = match view.claim.holder {
-        Holder::Server(id) => (Some(id), None),
-        Holder::Reservation(id) => (None, Some(id)),
-    };
-    json!({
-        "port": view.port, "purpose": view.claim.purpose.word(), "kind": view.claim.kind.word(),
-        "status": view.status.word(), "server_id": server, "reservation_id": reservation,
-        "holder": view.holder_name, "user_id": view.user_id, "username": view.username,
-        "claimed_at": view.claim.claimed_at.to_string(),
-        "expires_at": view.expires_at.map(|at| at.to_string()),
-    })
+    json!(view)
 }
 
 fn reservation_json(view: &ReservationView) -> Value {
-    let mut value = objects::reservation(&view.reservation);
-    value["ports"] = view.ports.clone().into();
-    value["expired"] = view.expired.into();
-    value
+    json!(view)
 }
 
 /// `GET /ports`.
@@ -52,16 +42,24 @@ pub async fn list(given: Given) -> Answer {
 
 async fn markup(call: &Call, typed: Option<&Fields>, fault: Option<&Fault>) -> Result<Markup, Fault> {
     let admin = call.actor().admin;
-    let (claims, reservations) = call
+    let (claims, reservations, slots, strays) = call
         .run(move |web, actor| {
             let reservations = if admin { web.domain.list_reservations(actor)? } else { Vec::new() };
-            Ok((web.domain.list_claims(actor)?, reservations))
+            let slots = web.domain.port_map(actor, &web.machine.listeners(&[]))?;
+            let strays = if admin { web.machine.strays().len() } else { 0 };
+            Ok((web.domain.list_claims(actor)?, reservations, slots, strays))
         })
         .await?;
     let range = call.web.domain.rules().port_range;
     Ok(html! {
         div.head { h1 { "Ports" } @if admin { a.button href="/ports/check" { "Check" } } }
-        p { "Automatic choice takes the lowest free port of " (range) "." }
+        p { "A new server gets the lowest free port of " (range) " unless it asks for one." }
+        @if strays > 0 {
+            div.alert.bad role="status" {
+                p { @if strays == 1 { "One game runs" } @else { (strays) " games run" } " on this box that no server owns. " a href="/ports/check" { "Look at what is wrong" } }
+            }
+        }
+        (map::render(range, &slots))
         div.card.scroll {
             table {
                 thead { tr { th { "Port" } th { "For" } th { "Holder" } th { "User" } th { "Status" } th { "Chosen" } th { "Since" } } }
@@ -159,17 +157,13 @@ pub async fn reserve(given: Given) -> Answer {
             expires_at: fields.time("expires_at")?,
         };
         call.run(move |web, actor| {
-            let listeners = web.machine.listeners();
+            let listeners = web.machine.listeners(&[]);
             web.domain.reserve(actor, new, &listeners)
         })
         .await
     };
     match outcome.await {
-        Ok(view) if call.is_json() => {
-            let mut value = reservation_json(&view);
-            value["id"] = view.reservation.id.0.into();
-            Ok(reply::json_with(StatusCode::CREATED, &value))
-        }
+        Ok(view) if call.is_json() => Ok(reply::json_with(StatusCode::CREATED, &json!(view))),
         Ok(_) => Ok(call.go("/ports")),
         Err(fault) => {
             if call.is_json() || !fault.is_about_the_form() {
@@ -191,10 +185,11 @@ pub async fn release(id: u64, given: Given) -> Answer {
 /// `GET /ports/check`.
 pub async fn check(given: Given) -> Answer {
     let call = given.admin()?;
-    let report = call
+    let (report, strays) = call
         .run(|web, actor| {
-            let listeners = web.machine.listeners();
-            web.domain.check_ports(actor, &listeners)
+            let claimed: Vec<u16> = web.domain.list_claims(actor)?.iter().map(|claim| claim.port).collect();
+            let listeners = web.machine.listeners(&claimed);
+            Ok((web.domain.check_ports(actor, &listeners)?, web.machine.strays()))
         })
         .await?;
     if call.is_json() {
@@ -205,17 +200,16 @@ pub async fn check(given: Given) -> Answer {
             .collect();
         let foreign: Vec<Value> =
             report.foreign.iter().map(|(port, who)| json!({ "port": port, "listener": who })).collect();
-        let stale: Vec<Value> = report.stale.iter().map(claim_json).collect();
-        let body = json!({ "stale": stale, "unclaimed": unclaimed, "foreign": foreign });
+        let body = json!({ "stale": report.stale, "unclaimed": unclaimed, "foreign": foreign, "strays": strays });
         return Ok(reply::json_with(StatusCode::OK, &body));
     }
-    let fine = report.stale.is_empty() && report.unclaimed.is_empty() && report.foreign.is_empty();
+    let fine = report.stale.is_empty() && report.unclaimed.is_empty() && report.foreign.is_empty() && strays.is_empty();
     Ok(call.show(
         "Port check",
         &html! {
             div.head { h1 { "Port check" } a.button href="/ports" { "Back" } }
             section.card {
-                @if fine { p { "Every claim belongs to a server or a reservation, and no stranger listens on a claimed port." } }
+                @if fine { p { "Every claim belongs to a server or a reservation, no stranger listens on a claimed port, and no game runs that no server owns." } }
                 @if !report.stale.is_empty() {
                     h2 { "Stale claims" }
                     ul { @for claim in &report.stale { li { (claim.port) ": " (claim.holder_name.as_deref().unwrap_or("gone")) } } }
@@ -229,6 +223,7 @@ pub async fn check(given: Given) -> Answer {
                     h2 { "Strangers on claimed ports" }
                     ul { @for (_, who) in &report.foreign { li { (who) } } }
                 }
+                (strays::render(&strays, &call))
             }
         },
     ))
@@ -258,12 +253,12 @@ pub async fn inspect(number: u64, given: Given) -> Answer {
     let port = port(number)?;
     let found = call
         .run(move |web, actor| {
-            let listeners = web.machine.listeners();
+            let listeners = web.machine.listeners(&[port]);
             web.domain.inspect_port(actor, port, &listeners)
         })
         .await?;
     let body = json!({
-        "port": found.port, "claim": found.claim.as_ref().map(claim_json),
+        "port": found.port, "claim": found.claim,
         "foreign": found.foreign, "in_range": found.in_range,
     });
     Ok(reply::json_with(StatusCode::OK, &body))

@@ -52,7 +52,7 @@ pub async fn create(given: Given) -> Answer {
             blueprint_id: BlueprintId(fields.required_number("blueprint_id")?),
         };
         call.run(move |web, actor| {
-            let listeners = web.machine.listeners();
+            let listeners = web.machine.listeners(new.port.exact().as_slice());
             web.domain.create_server(actor, new, &listeners)
         })
         .await
@@ -95,7 +95,7 @@ pub async fn update(id: u64, given: Given) -> Answer {
             blueprint_id: fields.number("blueprint_id")?.map(BlueprintId),
         };
         call.run(move |web, actor| {
-            let listeners = web.machine.listeners();
+            let listeners = web.machine.listeners(change.port.and_then(PortWish::exact).as_slice());
             web.domain.update_server(actor, ServerId(id), change, &listeners)
         })
         .await
@@ -126,7 +126,7 @@ pub async fn batch(given: Given) -> Answer {
     };
     let ids = call
         .run(move |web, actor| {
-            let listeners = web.machine.listeners();
+            let listeners = web.machine.listeners(&[]);
             web.domain.create_batch(actor, new, &listeners)
         })
         .await?;
