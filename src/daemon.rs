@@ -7,6 +7,8 @@
 //!
 //! The end of the daemon touches no game: shims go on, and the next daemon adopts them.
 
+mod sockets;
+
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -17,6 +19,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::domain::{Domain, Refusal, Rules};
@@ -149,31 +152,32 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
 
     let certificate = read_certificate(&config).map_err(DaemonError::Other)?.map(watch::Sender::new);
     let (stop, stopped) = watch::channel(false);
-    let page = TcpListener::bind(config.listen).await.map_err(|error| DaemonError::Listen {
-        what: "listen",
-        address: config.listen.to_string(),
-        error,
-    })?;
-    let address = page.local_addr().map_err(|error| DaemonError::Other(error.to_string()))?;
+    let pages = sockets::page(config.listen)?;
+    let addresses: Vec<_> = pages.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(other)?;
+    let address = *addresses.first().ok_or_else(|| other("no socket to listen on"))?;
     let control = listen_control(&config.socket).await?;
 
     let site = web::Web::new(domain.clone(), machine, web_settings(&config), stopped.clone());
     let uid = rustix::process::geteuid().as_raw();
     let mut runner = tokio::spawn(jobs::runner::run(context, adopted, stopped.clone()));
-    let page_server = match &certificate {
-        None => tokio::spawn(web::server::serve_tcp(site.clone(), page, stopped.clone())),
-        Some(certificate) => {
-            tokio::spawn(web::server::serve_tls(site.clone(), page, certificate.subscribe(), stopped.clone()))
-        }
-    };
+    let mut page_servers = JoinSet::new();
+    for page in pages {
+        match &certificate {
+            None => page_servers.spawn(web::server::serve_tcp(site.clone(), page, stopped.clone())),
+            Some(certificate) => {
+                page_servers.spawn(web::server::serve_tls(site.clone(), page, certificate.subscribe(), stopped.clone()))
+            }
+        };
+    }
     let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
     let sweeper = tokio::spawn(sweep(domain.clone()));
 
     ready(&Ready { address, domain: &domain });
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
-    notify::ready(&format!("listening on {scheme}://{address}"));
-    log::info!("left4me {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));
+    let everywhere: Vec<String> = addresses.iter().map(|address| format!("{scheme}://{address}")).collect();
+    notify::ready(&format!("listening on {}", everywhere.join(", ")));
+    log::info!("left4me {} listens on {}", env!("CARGO_PKG_VERSION"), everywhere.join(", "));
 
     let ended_early = tokio::select! {
         result = asked_to_stop(&config, certificate.as_ref()) => result.err().map(|error| error.to_string()),
@@ -184,7 +188,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     stop.send_replace(true);
     watchdog.abort();
     sweeper.abort();
-    let _ = tokio::join!(page_server, control_server);
+    let _ = tokio::join!(page_servers.join_all(), control_server);
     if ended_early.is_none() && tokio::time::timeout(DRAIN_JOBS, runner).await.is_err() {
         log::warn!("jobs were under way: the next daemon goes on with them");
     }
@@ -307,11 +311,15 @@ fn prepare_folder(path: &Path, mode: u32) -> Result<(), DaemonError> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DaemonError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| DaemonError::Other(error.to_string()))
+    tokio::task::spawn_blocking(work).await.map_err(other)
+}
+
+fn other(error: impl std::fmt::Display) -> DaemonError {
+    DaemonError::Other(error.to_string())
 }
 
 impl From<Refusal> for DaemonError {
     fn from(refusal: Refusal) -> Self {
-        Self::Other(refusal.to_string())
+        other(refusal)
     }
 }

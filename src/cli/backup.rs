@@ -13,7 +13,7 @@ use super::client::Client;
 use super::reach::{Reach, hand_over};
 use crate::config::Config;
 use crate::live::Hub;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Writes a consistent copy of the store.
 pub async fn backup(config: &Config, file: &Path) -> Result<()> {
@@ -30,7 +30,9 @@ pub async fn backup(config: &Config, file: &Path) -> Result<()> {
             copied.map(drop).map_err(Into::into)
         }
     };
-    if let Err(error) = written.and_then(|()| Ok(std::fs::rename(&part, file)?)) {
+    // Read back: a copy that cannot be read is found now, not on the day it is needed.
+    let checked = written.and_then(|()| Ok(crate::store::verify(&part)?));
+    if let Err(error) = checked.and_then(|_| Ok(std::fs::rename(&part, file)?)) {
         // What is left of it is of no use; the error that counts is the first.
         let _ = std::fs::remove_file(&part);
         return Err(error).with_context(|| format!("{} was not written", file.display()));
@@ -81,16 +83,19 @@ fn swap(file: &Path, target: &Path) -> Result<Option<PathBuf>> {
         return Err(error);
     }
     let mut kept = None;
+    // Held to the end: a daemon that starts in the middle must not write into the file that goes.
+    let mut _held = None;
     if target.exists() {
         // Nobody may have it open: a daemon without its socket would go on writing into the old file.
-        drop(Store::open(target, Hub::new()).or_else(|error| match error {
-            crate::store::StoreError::Locked { .. } => Err(error),
-            // A damaged store is what people restore over.
-            other => {
-                log::warn!("the store that is replaced: {other}");
-                Store::open(&part, Hub::new())
+        match Store::open(target, Hub::new()) {
+            Ok(store) => _held = Some(store),
+            Err(error @ StoreError::Locked { .. }) => {
+                let _ = std::fs::remove_file(&part);
+                return Err(error.into());
             }
-        })?);
+            // A damaged store is what people restore over.
+            Err(other) => log::warn!("the store that is replaced: {other}"),
+        }
         let to = free_name(target);
         std::fs::rename(target, &to).with_context(|| format!("{} cannot be kept", target.display()))?;
         kept = Some(to);

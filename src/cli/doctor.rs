@@ -62,7 +62,7 @@ fn look(config: &Config) -> Vec<Check> {
         checks.extend(probe::run(&ShimStarter::Exec { program: "/proc/self/exe".into() }, &paths));
         checks.push(disk(config));
     }
-    checks.extend([ports(config, &paths), steamcmd(config, &paths), journal()]);
+    checks.extend([ports(config, &paths), firewall(config), steamcmd(config, &paths), journal()]);
     checks
 }
 
@@ -124,6 +124,33 @@ fn ports(config: &Config, paths: &Paths) -> Check {
     }
     let text = format!("{}; automatic choice passes over these ports", strangers.join(", "));
     check("ports", Outcome::Warning, text)
+}
+
+fn firewall(config: &Config) -> Check {
+    let range = config.port_range;
+    let ufw = std::fs::read_to_string("/etc/ufw/ufw.conf").is_ok_and(|text| text.contains("ENABLED=yes"));
+    let (outcome, text) = if ufw {
+        let ports = format!("{}:{}", range.first, range.last);
+        let open = format!("ufw allow {ports}/udp; ufw allow {ports}/tcp");
+        (Outcome::Warning, format!("ufw is on: players get in once the ports are open: {open}"))
+    } else if is_running("firewalld") {
+        let open =
+            format!("firewall-cmd --permanent --add-port={range}/udp --add-port={range}/tcp; firewall-cmd --reload");
+        (Outcome::Warning, format!("firewalld runs: players get in once the ports are open: {open}"))
+    } else {
+        let text =
+            format!("no ufw and no firewalld here; whatever else is in between must let {range} through, UDP and TCP");
+        (Outcome::Ok, text)
+    };
+    check("firewall", outcome, text)
+}
+
+/// Whether a program of that name runs, as far as its name can be read.
+fn is_running(program: &str) -> bool {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok())
+        .any(|comm| comm.trim() == program)
 }
 
 fn steamcmd(config: &Config, paths: &Paths) -> Check {

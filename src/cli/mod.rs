@@ -28,7 +28,7 @@ use crate::{daemon, demo};
 
 /// Left 4 Dead 2 server host: one binary, a web page, no root.
 #[derive(Debug, Parser)]
-#[command(name = "left4me", version, about, disable_help_subcommand = true)]
+#[command(name = "left4me", version, about)]
 struct Words {
     /// Configuration file (default /etc/left4me/config.yaml, when it exists).
     #[arg(long, global = true, value_name = "FILE", env = "LEFT4ME_CONFIG")]

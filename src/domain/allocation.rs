@@ -4,7 +4,8 @@
 //! refusal that says who has it. The snapshot of listeners was taken before the transaction; the store has one writer, so
 //! two requests for one port cannot both get it, and nothing is tried twice.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::{Domain, Refusal, Result, claims};
@@ -14,7 +15,7 @@ use crate::model::port::{ClaimKind, Holder, Listeners, PORT_MIN, PortClaim, Port
 use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 use crate::store::tables::{CLAIMS, RESERVATIONS, SERVERS};
-use crate::store::{Read, Tx};
+use crate::store::{Key, Read, Span, Tx};
 
 /// How many free ports outside the range a refusal names.
 const NEAR: usize = 3;
@@ -100,9 +101,10 @@ impl Allocator<'_> {
             }
             return self.claim(tx, port, holder, purpose, ClaimKind::Auto);
         }
+        let claimed = self.claimed_before_a_gap(tx)?;
         for port in self.range.ports() {
-            if let Some(claim) = tx.get(&CLAIMS, &port)?
-                && !claims::is_lapsed_reservation(tx, &claim, self.now)?
+            if let Some(claim) = claimed.get(&port)
+                && !claims::is_lapsed_reservation(tx, claim, self.now)?
             {
                 continue;
             }
@@ -113,6 +115,21 @@ impl Allocator<'_> {
             return self.claim(tx, port, holder, purpose, ClaimKind::Auto);
         }
         Err(Refusal::PortsExhausted(self.exhausted(tx)?))
+    }
+
+    /// Claims of the range up to the first port that nobody claims and nobody listens on: further nobody has to look.
+    fn claimed_before_a_gap(&self, tx: &Tx) -> Result<HashMap<u16, PortClaim>> {
+        let mut found = HashMap::new();
+        let mut next = self.range.first;
+        tx.visit(&CLAIMS, &Span::all().past((next - 1).bytes()), |port, claim| {
+            if (next..port).any(|between| self.listeners.on(between).is_none()) || !self.range.contains(port) {
+                return Ok(ControlFlow::Break(()));
+            }
+            found.insert(port, claim);
+            next = port.saturating_add(1);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
     }
 
     fn exactly(&mut self, tx: &mut Tx, server: ServerId, port: u16) -> Result<()> {

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::model::port::{Listener, ListenerOwner, Listeners, Protocol};
+use crate::sys::diag::{self, Listening};
 use crate::sys::process;
 
 /// Whose sockets are not foreign.
@@ -21,28 +22,20 @@ pub struct Ours {
     pub ports: HashSet<u16>,
 }
 
-/// One row of `/proc/net/{udp,tcp}{,6}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row {
-    address: SocketAddr,
-    uid: u32,
-    inode: u64,
-}
-
 /// Every foreign listener: TCP sockets that listen, UDP sockets that are bound. Whose they are is found out for the ports
 /// that `named` wants only: it takes a walk through the descriptors of every process of the box, and most listeners
 /// concern nobody here.
 pub fn snapshot(ours: &Ours, named: impl Fn(u16) -> bool) -> Listeners {
     let mut rows = Vec::new();
-    for (file, protocol, listening) in [
-        ("udp", Protocol::Udp, None),
-        ("udp6", Protocol::Udp, None),
-        ("tcp", Protocol::Tcp, Some("0A")),
-        ("tcp6", Protocol::Tcp, Some("0A")),
-    ] {
-        // A box without IPv6 has no such file.
-        let text = fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
-        rows.extend(text.lines().skip(1).filter_map(|line| parse_row(line, listening)).map(|row| (protocol, row)));
+    for file in ["udp", "udp6"] {
+        rows.extend(table(file, None).map(|row| (Protocol::Udp, row)));
+    }
+    for (family, file) in [(AddressFamily::INET, "tcp"), (AddressFamily::INET6, "tcp6")] {
+        match diag::tcp_listeners(family) {
+            Ok(found) => rows.extend(found.into_iter().map(|row| (Protocol::Tcp, row))),
+            // Netlink may be forbidden to us: the slow way says the same.
+            Err(_) => rows.extend(table(file, Some("0A")).map(|row| (Protocol::Tcp, row))),
+        }
     }
     rows.retain(|(_, row)| !ours.ports.contains(&row.address.port()));
     let wanted = rows.iter().filter(|(_, row)| named(row.address.port())).map(|(_, row)| row.inode).collect();
@@ -59,13 +52,21 @@ pub fn snapshot(ours: &Ours, named: impl Fn(u16) -> bool) -> Listeners {
     Listeners(listeners)
 }
 
+/// Sockets of `/proc/net/{udp,tcp}{,6}`, those in `state` or all.
+fn table(file: &str, state: Option<&str>) -> impl Iterator<Item = Listening> {
+    // A box without IPv6 has no such file.
+    let text = fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
+    let rows: Vec<Listening> = text.lines().skip(1).filter_map(|line| parse_row(line, state)).collect();
+    rows.into_iter()
+}
+
 /// Whether a process is one of our games or below one.
 fn is_ours(pid: i32, ours: &Ours) -> bool {
     ours.pids.contains(&pid) || process::parents(pid).any(|parent| ours.pids.contains(&parent))
 }
 
 /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …` (proc(5)).
-fn parse_row(line: &str, state: Option<&str>) -> Option<Row> {
+fn parse_row(line: &str, state: Option<&str>) -> Option<Listening> {
     let mut fields = line.split_whitespace();
     let local = fields.nth(1)?;
     let _remote = fields.next()?;
@@ -74,7 +75,7 @@ fn parse_row(line: &str, state: Option<&str>) -> Option<Row> {
     }
     let uid = fields.nth(4)?.parse().ok()?;
     let inode = fields.nth(1)?.parse().ok()?;
-    Some(Row { address: parse_address(local)?, uid, inode })
+    Some(Listening { address: parse_address(local)?, uid, inode })
 }
 
 /// `0100007F:1F90`: each group of four bytes is a number in the order of the machine.
@@ -177,12 +178,22 @@ mod tests {
     fn a_row_of_proc_is_read_and_a_connection_is_no_listener() {
         let line = "  1: 0100007F:6989 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0 100 0 0 10 0";
         let row = parse_row(line, Some("0A")).unwrap();
-        assert_eq!(row, Row { address: "127.0.0.1:27017".parse().unwrap(), uid: 1000, inode: 4711 });
+        assert_eq!(row, Listening { address: "127.0.0.1:27017".parse().unwrap(), uid: 1000, inode: 4711 });
         assert_eq!(parse_row(&line.replace(" 0A ", " 01 "), Some("0A")), None);
         assert_eq!(parse_address("00000000000000000000000001000000:0050"), Some("[::1]:80".parse().unwrap()));
         for bad in ["", ":", "x:y", "0100:0050", "ééééé:0050", "0100007F0100007F:0050"] {
             assert_eq!(parse_address(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_table_of_proc_and_the_kernel_itself_name_the_same_listeners() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mine = |row: &Listening| row.address == socket.local_addr().unwrap();
+        let slow: Vec<Listening> = table("tcp", Some("0A")).filter(mine).collect();
+        let quick: Vec<Listening> =
+            diag::tcp_listeners(AddressFamily::INET).unwrap().into_iter().filter(mine).collect();
+        assert_eq!((slow.len(), &slow), (1, &quick));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod cgroup;
+pub mod diag;
 pub mod fs;
 pub mod mount;
 pub mod namespace;

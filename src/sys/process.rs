@@ -139,6 +139,21 @@ pub fn close_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Takes ownership of a descriptor that another program left open for this one, by its number. Closed on exec from now on.
+///
+/// The number must be one that nothing else in this process owns: one of those that the service manager names.
+pub fn take_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= 2 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: fcntl takes any number and reports those that are not open.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, as fcntl has just said, and by the contract above nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// When a process started, in clock ticks since boot: field 22 of `/proc/<pid>/stat`. With the boot id it names one
 /// process for ever, which the number alone does not.
 pub fn start_time(pid: i32) -> io::Result<u64> {

@@ -27,6 +27,9 @@ use super::{Routes, Web, service};
 const HEADERS_MAX: usize = 64;
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How long after the stop a connection that has just come may still send its first request: without it, who connected
+/// in that moment would be hung up on.
+const LAST_REQUEST: Duration = Duration::from_millis(250);
 /// Pause after accept has failed, e.g. for want of descriptors: the connections that hold them must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -219,10 +222,13 @@ where
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = stopped(stop) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
+        () = stopped(stop) => match tokio::time::timeout(LAST_REQUEST, serving.as_mut()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        },
     };
     if let Err(error) = ended {
         // Clients leave and send nonsense all day: worth knowing only when one looks for it.

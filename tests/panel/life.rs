@@ -46,21 +46,6 @@ fn a_server_is_installed_started_typed_into_stopped_and_deleted() {
 }
 
 #[test]
-fn a_start_that_meets_a_stranger_on_its_port_fails_and_names_the_stranger() {
-    let panel = Panel::start();
-    let blueprint = panel.with_game();
-    let server = panel.server("taken", blueprint);
-    let port = panel.get(&format!("/servers/{server}"))["port"].as_u64().expect("a port") as u16;
-    let stranger = std::net::UdpSocket::bind(("0.0.0.0", port)).expect("the stranger's socket");
-    let job = panel.run(&format!("/servers/{server}/start"));
-    assert_eq!(job["state"], "failed");
-    let error = job["error"].as_str().unwrap_or_default();
-    assert!(error.contains(&format!("{port}/udp is held by")), "{error}");
-    drop(stranger);
-    panel.must(&format!("/servers/{server}/start"));
-}
-
-#[test]
 fn a_start_without_an_installed_game_says_what_to_do() {
     let panel = Panel::start();
     let blueprint = panel.blueprint("early", &[], &[]);

@@ -5,9 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod commands;
 mod crash;
 mod life;
 mod outlives;
 mod ports;
 mod ports_cli;
+mod rescue;
 mod schemathesis;
+mod tls;

@@ -1,45 +1,17 @@
 //! `left4me ports …`: every command gives the same answer with the daemon and without it, as JSON and as a table.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::support::eventually;
 use crate::support::panel::{Panel, Setup};
-
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn json(&self) -> Value {
-        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", self.out);
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
-    }
-
-    #[track_caller]
-    fn refused(&self) -> &str {
-        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
-        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
-        self.err.strip_prefix("left4me: ").expect("our name before it").trim_end()
-    }
-}
-
-fn said(mut command: Command) -> Said {
-    let output = command.output().expect("the command line");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-}
+use crate::support::said::Said;
 
 fn ports(panel: &Panel, arguments: &[&str]) -> Said {
-    said(panel.command(&[&["ports"], arguments].concat()))
+    panel.said(&[&["ports"], arguments].concat())
 }
 
 fn as_json(panel: &Panel, arguments: &[&str]) -> Said {
-    said(panel.command(&[&["ports", "--json"], arguments].concat()))
+    panel.said(&[&["ports", "--json"], arguments].concat())
 }
 
 /// Times and identifiers differ between two runs of the same thing; what they say does not.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::http::{self, Answer, Events};
+use super::said::Said;
 use super::{eventually, processes};
 
 /// The user that daemons of tests run as, where the tests run as root.
@@ -52,6 +53,13 @@ impl Panel {
 
     /// Likewise, with more configuration.
     pub fn with(setup: Setup) -> Self {
+        let mut panel = Self::without_login(setup);
+        panel.make_admin();
+        panel
+    }
+
+    /// Likewise, without an admin and without a token: for pages that this harness cannot speak to.
+    pub fn without_login(setup: Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("left4me-test-").tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let program = folder.path().join("left4me");
@@ -86,15 +94,17 @@ impl Panel {
         }
         let environment = setup.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let (child, address, logged) = launch(folder.path(), &environment);
-        let mut panel =
-            Self { folder, address, child, logged, token: String::new(), cookie: String::new(), environment };
-        panel.make_admin();
-        panel
+        Self { folder, address, child, logged, token: String::new(), cookie: String::new(), environment }
     }
 
     /// The command line on this panel's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
         command(self.folder.path(), arguments)
+    }
+
+    /// Runs the command line on this panel's configuration to its end.
+    pub fn said(&self, arguments: &[&str]) -> Said {
+        Said::by(self.command(arguments))
     }
 
     /// A folder or file below the data folder.
@@ -347,7 +357,7 @@ fn launch(folder: &Path, environment: &BTreeMap<String, String>) -> (Child, Sock
     std::thread::spawn(move || {
         let mut line = String::new();
         while reader.read_line(&mut line).is_ok_and(|read| read > 0) {
-            if let Some((_, address)) = line.split_once("listens on http://") {
+            if let Some((_, address)) = line.split_once("listens on http").and_then(|(_, url)| url.split_once("://")) {
                 let _ = tell.send(address.trim().parse::<SocketAddr>().expect("an address"));
             }
             log.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_str(&line);
