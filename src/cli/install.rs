@@ -45,7 +45,10 @@ pub fn log_in(config: &Config, account: &str) -> Result<()> {
         bail!("{account} is no Steam account name: letters, digits and _ only");
     }
     let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
-    let program = Program::find(&paths, config.steamcmd_path().as_deref()).map_err(anyhow::Error::msg)?;
+    let program = Program::find(&paths, config.steamcmd_path().as_deref()).map_err(anyhow::Error::msg)?.with_context(|| {
+        "SteamCMD is not there yet: run `left4me install` once, which fetches it, then log in; on Debian and Ubuntu `apt \
+         install steamcmd` (non-free, i386) brings one, too"
+    })?;
     let owner = std::fs::metadata(paths.steam()).with_context(|| {
         format!("{} cannot be read: start left4me once, it makes its folders", paths.steam().display())
     })?;

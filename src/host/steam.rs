@@ -86,11 +86,6 @@ pub fn arguments(strategy: Strategy, pass: usize, login: Option<&str>) -> Vec<St
     words
 }
 
-/// Arguments of the run that only lets SteamCMD update itself.
-pub fn bootstrap_arguments() -> Vec<String> {
-    vec!["+quit".into()]
-}
-
 /// What one printed line means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {
@@ -251,6 +246,12 @@ pub fn judge<S: AsRef<str>>(lines: &[S], exit_code: Option<i32>, tries: u32, las
     }
 }
 
+/// What to do after a run that was ended because it was silent for so many seconds, the `tries`-th of its pass.
+pub fn judge_silence(seconds: u64, tries: u32) -> Verdict {
+    let time = if seconds >= 60 { format!("{} minutes", seconds / 60) } else { format!("{seconds} seconds") };
+    retry(&format!("SteamCMD said nothing for {time} and was ended"), tries, 3, 5)
+}
+
 fn retry(reason: &str, tries: u32, most: u32, after: u64) -> Verdict {
     if tries < most {
         Verdict::Retry { after, reason: format!("{reason}; try {} of {most}", tries + 1) }
@@ -279,12 +280,15 @@ fn after_trouble(trouble: Trouble, tries: u32) -> Verdict {
         Trouble::Login => failed("Steam refuses the login: log in again on the box (left4me install --login USER)"),
         Trouble::RateLimit => failed("Steam refuses more logins for now: wait half an hour, then install again"),
         Trouble::Offline => {
-            failed("SteamCMD cannot reach Steam: the box has no network, no DNS, or a firewall is in the way")
+            failed(
+                "SteamCMD cannot reach Steam (it says that it needs to be online to update): the box has no network, no DNS, \
+                 or a firewall is in the way",
+            )
         }
-        Trouble::Libraries => failed(
-            "SteamCMD is a 32-bit program and its libraries are missing: Debian, Ubuntu: apt install lib32gcc-s1 \
-             lib32stdc++6 libc6-i386 lib32z1; RPM systems: dnf install glibc.i686 libstdc++.i686 libgcc.i686",
-        ),
+        Trouble::Libraries => Verdict::Failed(format!(
+            "SteamCMD is a 32-bit program and its libraries are missing. {}",
+            super::probe::LIBRARIES
+        )),
     }
 }
 

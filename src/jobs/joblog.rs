@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, watch};
 
 use crate::domain::Domain;
+use crate::model::ansi::clean;
 use crate::model::id::JobId;
 use crate::model::job::{Stream, cut_line};
 use crate::model::machine::Progressing;
@@ -44,12 +45,13 @@ impl JobLog {
         }
     }
 
-    /// Queues a line of the stream. Line breaks within `text` make several lines.
+    /// Queues a line of the stream, with its colours and no other escape sequence. Line breaks within `text` make several
+    /// lines.
     pub fn line(&self, stream: Stream, text: &str) {
         let at = Timestamp::now();
         let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for line in text.split('\n') {
-            pending.push((at, stream, cut_line(line.trim_end_matches('\r'), self.line_max)));
+            pending.push((at, stream, cut_line(&clean(line.trim_end_matches('\r')), self.line_max)));
         }
         drop(pending);
         self.queued.notify_one();

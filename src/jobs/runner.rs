@@ -19,6 +19,7 @@ use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::job::{Job, JobState, Operation};
 use crate::model::machine::Progressing;
+use crate::model::pace::duration;
 
 /// How long to wait before the end of a job is stored again.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
@@ -158,7 +159,21 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
     }
 }
 
+/// Carries it out within its time.
 async fn carry_out(run: &Run) -> Result<(), Ending> {
+    let operation = run.job.operation;
+    let Some(limit) = run.context.timeouts.of(operation) else { return work_of(run).await };
+    match tokio::time::timeout(limit, work_of(run)).await {
+        Ok(result) => result,
+        Err(_) => Err(Ending::failed(format!(
+            "the {} took longer than {} and was given up: look at the server's state and at the disk, then ask again",
+            operation.word(),
+            duration(limit.as_secs())
+        ))),
+    }
+}
+
+async fn work_of(run: &Run) -> Result<(), Ending> {
     match run.job.operation {
         Operation::Install => install::run(run).await,
         Operation::Initialize => initialize::run(run).await,
