@@ -66,6 +66,33 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
+/// Bytes with a unit.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// Progress as people read it: `1.2 GiB of 8.5 GiB, 10.3 MiB/s, 4 min 10 s left`.
+pub fn describe(progress: &Progress, pace: Option<Pace>) -> String {
+    let mut text = size(progress.done);
+    if progress.total > 0 {
+        text = format!("{text} of {}", size(progress.total));
+    }
+    if let Some(pace) = pace {
+        text = format!("{text}, {}/s", size(pace.bytes_per_second));
+        if let Some(seconds) = pace.seconds_left {
+            text = format!("{text}, {} left", duration(seconds));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +126,14 @@ mod tests {
     #[test]
     fn a_duration_is_read_at_a_glance() {
         assert_eq!([9, 250, 7500].map(duration), ["9 s", "4 min 10 s", "2 h 05 min"]);
+    }
+
+    #[test]
+    fn progress_is_told_with_rate_and_time_where_they_are_known() {
+        let progress = Progress { phase: "x".into(), done: 3 << 20, total: 8 << 30 };
+        let pace = Pace { bytes_per_second: 5 << 20, seconds_left: Some(1638) };
+        assert_eq!(describe(&progress, Some(pace)), "3.0 MiB of 8.0 GiB, 5.0 MiB/s, 27 min 18 s left");
+        assert_eq!(describe(&Progress { total: 0, ..progress }, None), "3.0 MiB");
     }
 
     proptest! {
