@@ -5,7 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod builds;
 mod crash;
+mod fetch;
+mod full;
+mod install;
 mod life;
 mod outlives;
 mod ports;

@@ -8,6 +8,7 @@
 pub mod http;
 pub mod panel;
 pub mod processes;
+pub mod stand_in;
 
 use std::time::{Duration, Instant};
 

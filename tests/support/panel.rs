@@ -31,6 +31,8 @@ pub struct Panel {
     /// Bearer token of the admin; see [`Panel::admin`].
     token: String,
     environment: BTreeMap<String, String>,
+    /// Its data lie on a file system of their own.
+    is_mounted: bool,
 }
 
 /// How a panel is made.
@@ -40,6 +42,9 @@ pub struct Setup {
     pub config: Vec<String>,
     /// Variables added to its environment.
     pub environment: Vec<(&'static str, String)>,
+    /// Its data lie on a file system of their own with so many MiB. Only where the test may mount; see
+    /// [`may_become_another`].
+    pub data_mib: Option<u64>,
 }
 
 impl Panel {
@@ -61,6 +66,12 @@ impl Panel {
         std::os::unix::fs::symlink("left4me", folder.path().join("steamcmd")).expect("a link");
         for sub in ["data", "run", "data/overlays"] {
             fs::create_dir(folder.path().join(sub)).expect("a folder");
+            if let ("data", Some(mib)) = (sub, setup.data_mib) {
+                let options = std::ffi::CString::new(format!("size={mib}m")).expect("options");
+                let flags = rustix::mount::MountFlags::empty();
+                rustix::mount::mount("tmpfs", folder.path().join(sub), "tmpfs", flags, Some(options.as_c_str()))
+                    .expect("a small file system");
+            }
         }
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut config = vec![
@@ -82,9 +93,10 @@ impl Panel {
                 chown(folder.path().join(sub), Some(UID), Some(UID)).expect("an owner");
             }
         }
+        let is_mounted = setup.data_mib.is_some();
         let environment = setup.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let (child, address, logged) = launch(folder.path(), &environment);
-        let mut panel = Self { folder, address, child, logged, token: String::new(), environment };
+        let mut panel = Self { folder, address, child, logged, token: String::new(), environment, is_mounted };
         panel.make_admin();
         panel
     }
@@ -204,6 +216,16 @@ impl Panel {
             .collect()
     }
 
+    /// The lines that a job, ended or not, has stored by now.
+    pub fn job_log_so_far(&self, job: &Value) -> String {
+        let last = self.get(&format!("/jobs/{}", job["id"]))["last_seq"].as_u64().unwrap_or(0) as usize;
+        self.events(&format!("/jobs/{}/stream", job["id"]))
+            .filter(|event| event.kind == "stdout" || event.kind == "stderr")
+            .take(last)
+            .map(|event| event.data + "\n")
+            .collect()
+    }
+
     /// Installs the simulated game, makes a blueprint without overlays, and answers its id.
     pub fn with_game(&self) -> u64 {
         self.must("/admin/install");
@@ -281,6 +303,9 @@ impl Drop for Panel {
         }
         let folder = self.folder.path().to_owned();
         eventually("the end of every process", || processes::of_folder(&folder).is_empty().then_some(()));
+        if self.is_mounted {
+            let _ = rustix::mount::unmount(folder.join("data"), rustix::mount::UnmountFlags::DETACH);
+        }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         if std::thread::panicking() {
             eprintln!(
