@@ -51,10 +51,15 @@ impl JobLog {
         let at = Timestamp::now();
         let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for line in text.split('\n') {
-            pending.push((at, stream, cut_line(&clean(line.trim_end_matches('\r')), self.line_max)));
+            pending.push((at, stream, self.stored(line)));
         }
         drop(pending);
         self.queued.notify_one();
+    }
+
+    /// A line as it is stored.
+    pub fn stored(&self, line: &str) -> String {
+        cut_line(&clean(line.trim_end_matches('\r')), self.line_max)
     }
 
     /// Writes queued lines until the log is dropped from its runner; spawned beside the job.

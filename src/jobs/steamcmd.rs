@@ -15,9 +15,11 @@ use crate::host::shim::client::{Adoption, Client, Event, adopt as adopt_shim, st
 use crate::host::steam::{self, Line, Verdict};
 use crate::host::steamcmd::{self, Program};
 use crate::host::{console, fetch, layers, probe};
+use crate::model::ansi::plain;
 use crate::model::job::Progress;
 use crate::model::machine::{ConsoleCursor, Progressing};
 use crate::model::pace::{Meter, duration};
+use crate::model::user::Actor;
 
 /// Lines that are kept to be judged; what decides stands at the end.
 const KEEP: usize = 500;
@@ -27,6 +29,8 @@ const CHUNK: usize = 64 << 10;
 const LINE: usize = 64 << 10;
 /// Progress is stored at most this often.
 const PROGRESS: Duration = Duration::from_millis(500);
+/// What the line begins with that says what is run. The lines that the run prints follow it in the job's log.
+const LAUNCHED: &str = "steamcmd ";
 /// Lines that may wait for the store before the console is read on.
 const BACKLOG: usize = 20_000;
 
@@ -94,6 +98,7 @@ pub(super) async fn work(run: &Run, program: &Program, attempt: &mut Attempt, mu
     let limits = run.context.timeouts;
     let deadline = Instant::now() + limits.install;
     loop {
+        let known = if resumed { stored_since_launch(run).await? } else { VecDeque::new() };
         let client = if resumed {
             match adopt_shim(&run.context.paths, HostRun::Install(run.job.id)).await {
                 Ok(Adoption::Running(client)) => Some(client),
@@ -103,7 +108,7 @@ pub(super) async fn work(run: &Run, program: &Program, attempt: &mut Attempt, mu
             launch(run, program, attempt).await?
         };
         resumed = false;
-        let Followed { lines, exit, silent } = follow(run, client, attempt.from, deadline).await?;
+        let Followed { lines, exit, silent } = follow(run, client, attempt.from, known, deadline).await?;
         let last = attempt.pass + 1 == attempt.strategy.passes();
         let verdict = if silent {
             steam::judge_silence(limits.silence.as_secs(), attempt.tries)
@@ -159,7 +164,7 @@ async fn launch(run: &Run, program: &Program, attempt: &mut Attempt) -> Result<O
     }
     let account = steamcmd::account(paths);
     let arguments = steam::arguments(attempt.strategy, attempt.pass, account.as_deref());
-    run.log.say(&format!("steamcmd {}", arguments.join(" ")));
+    run.log.say(&format!("{LAUNCHED}{}", arguments.join(" ")));
     let launch = layers::steamcmd_launch(
         paths,
         job,
@@ -197,17 +202,37 @@ struct Followed {
     silent: bool,
 }
 
+/// Lines of the job's log since the last run of SteamCMD was launched: what a former daemon has stored of that run, and
+/// what it said itself in between.
+async fn stored_since_launch(run: &Run) -> Result<VecDeque<String>, Ending> {
+    let id = run.job.id;
+    let mut known = VecDeque::new();
+    let mut after = 0;
+    loop {
+        let lines = run.domain(move |domain| domain.lines_after(&Actor::system(), id, after, CHUNK)).await?;
+        let Some((last, _)) = lines.last() else { return Ok(known) };
+        after = *last;
+        for (_, line) in lines {
+            if line.text.starts_with(LAUNCHED) {
+                known.clear();
+            }
+            known.push_back(line.text);
+        }
+    }
+}
+
 /// Follows one run of SteamCMD to its end: its lines into the job's log, its progress into the job. `None`: it has ended
 /// already, only its output is read.
 async fn follow(
     run: &Run,
     mut client: Option<Client>,
     from: ConsoleCursor,
+    known: VecDeque<String>,
     deadline: Instant,
 ) -> Result<Followed, Ending> {
     let limits = run.context.timeouts;
     let mut cancelled = run.log.cancelled();
-    let mut reader = Reader { next: from, ..Reader::default() };
+    let mut reader = Reader { next: from, known, ..Reader::default() };
     let mut exit = None;
     let mut heard = Instant::now();
     let (mut silent, mut late) = (false, false);
@@ -298,6 +323,8 @@ struct Reader {
     next: ConsoleCursor,
     partial: Vec<u8>,
     lines: VecDeque<String>,
+    /// Lines of the log that may come again: the console is read anew from the beginning of the run.
+    known: VecDeque<String>,
     teller: Teller,
 }
 
@@ -331,21 +358,34 @@ impl Reader {
     fn finish(&mut self, run: &Run) {
         let rest = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
         if !rest.trim().is_empty() {
-            run.log.say(&rest);
-            self.lines.push_back(crate::model::ansi::plain(&rest));
+            self.say(run, &rest);
+            self.lines.push_back(plain(&rest));
+        }
+    }
+
+    /// Puts a line into the log, unless a former daemon has. What that one stored of the run are its first lines, in
+    /// order; the first line that is not among them is where it stopped.
+    fn say(&mut self, run: &Run, printed: &str) {
+        let stored = self.known.iter().position(|line| *line == run.log.stored(printed));
+        match stored {
+            Some(at) => drop(self.known.drain(..=at)),
+            None => {
+                self.known.clear();
+                run.log.say(printed);
+            }
         }
     }
 
     async fn line(&mut self, run: &Run) {
         let printed = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
-        let line = crate::model::ansi::plain(&printed);
+        let line = plain(&printed);
         if line.trim().is_empty() {
             return;
         }
         if let Line::Progress(progress) = steam::parse_line(&line) {
             return self.teller.tell(run, progress).await;
         }
-        run.log.say(&printed);
+        self.say(run, &printed);
         self.lines.push_back(line);
         if self.lines.len() > KEEP {
             self.lines.pop_front();

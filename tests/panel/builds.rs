@@ -9,9 +9,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::panel::{Panel, form};
+use crate::support::panel::Panel;
 use crate::support::stand_in::StandIn;
-use crate::support::{eventually, http};
+use crate::support::eventually;
 
 /// Hash over names, kinds, modes and contents of a tree. Read through `/proc/<pid>/root`, it is what the game sees.
 fn hash(root: &Path) -> String {
@@ -157,13 +157,10 @@ fn one_click_goes_back_to_the_build_before() {
     panel.must(&format!("/servers/{server}/start"));
     assert_eq!(motd(&panel, server), "update 2\n");
 
-    let (cookie, csrf) = panel.log_in("admin", &panel.reset_admin());
-    let page = http::send(panel.address, "GET", "/admin/install", &[("cookie", &cookie)], b"").expect(200).body;
+    let page = panel.page("/admin/install");
     assert!(page.contains("action=\"/admin/builds/1/activate\"") && page.contains("Use this one"), "{page}");
     assert!(!page.contains("/admin/builds/2/activate"), "the active one has no button");
-    let headers = [("cookie", cookie.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-    let body = form(&[("csrf_token", &csrf)]);
-    let answer = http::send(panel.address, "POST", "/admin/builds/1/activate", &headers, body.as_bytes()).expect(302);
+    let answer = panel.click("/admin/builds/1/activate").expect(302);
     assert_eq!(answer.header("location"), Some("/admin/install"));
     let active: Vec<Value> = builds(&panel).iter().map(|build| build["active"].clone()).collect();
     assert_eq!(active, [json!(false), json!(true)]);

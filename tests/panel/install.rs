@@ -150,9 +150,7 @@ fn garbage_is_kept_harmless_and_ends_in_a_text_that_names_the_exit_code() {
     assert!(long.chars().count() == 4096 && long.ends_with(" …[cut]"), "{long}");
     let jobs = panel.get("/jobs");
     let id = &jobs["items"][0]["id"];
-    let (cookie, _) = panel.log_in("admin", &panel.reset_admin());
-    let page = crate::support::http::send(panel.address, "GET", &format!("/jobs/{id}"), &[("cookie", &cookie)], b"");
-    let page = page.expect(200).body;
+    let page = panel.page(&format!("/jobs/{id}"));
     assert!(page.contains("<span class=\"ansi-1\">red</span> &lt;b&gt;bold&lt;/b&gt;"), "{page}");
     assert!(!page.contains('\u{1b}'), "no escape sequence reaches the page");
     let raw = panel.events(&format!("/jobs/{id}/stream?colours=1")).find(|event| event.data.contains("red"));

@@ -30,6 +30,8 @@ pub struct Panel {
     pub logged: Arc<Mutex<String>>,
     /// Bearer token of the admin; see [`Panel::admin`].
     token: String,
+    /// Cookie and CSRF token of the admin's session.
+    pub session: (String, String),
     environment: BTreeMap<String, String>,
     /// Its data lie on a file system of their own.
     is_mounted: bool,
@@ -96,7 +98,7 @@ impl Panel {
         let is_mounted = setup.data_mib.is_some();
         let environment = setup.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let (child, address, logged) = launch(folder.path(), &environment);
-        let mut panel = Self { folder, address, child, logged, token: String::new(), environment, is_mounted };
+        let mut panel = Self { folder, address, child, logged, token: String::new(), session: Default::default(), environment, is_mounted };
         panel.make_admin();
         panel
     }
@@ -139,6 +141,20 @@ impl Panel {
         let answer =
             self.json_as(&cookie, &csrf, "POST", "/account/tokens", &json!({"label": "tests", "scope": "admin"}));
         answer.expect(201).json()["token"].as_str().expect("a token").clone_into(&mut self.token);
+        self.session = (cookie, csrf);
+    }
+
+    /// A page, as the admin's browser gets it.
+    #[track_caller]
+    pub fn page(&self, path: &str) -> String {
+        http::send(self.address, "GET", path, &[("cookie", &self.session.0)], b"").expect(200).body
+    }
+
+    /// A form that the admin's browser sends.
+    #[track_caller]
+    pub fn click(&self, path: &str) -> Answer {
+        let headers = [("cookie", self.session.0.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        http::send(self.address, "POST", path, &headers, form(&[("csrf_token", &self.session.1)]).as_bytes())
     }
 
     /// Logs in as a browser does; answers cookie and CSRF token.
