@@ -59,7 +59,8 @@ impl Domain {
 
     /// Stores lines of a job's log, in order, and answers with the newest sequence number. Lines are cut at the configured
     /// length; each gets the next number. Call it with many lines at a time: each call is a flush of the disk.
-    pub fn append_lines(&self, id: JobId, lines: Vec<(Timestamp, Stream, String)>) -> Result<u64> {
+    pub fn append_lines(&self, id: JobId, lines: impl AsRef<[(Timestamp, Stream, String)]>) -> Result<u64> {
+        let lines = lines.as_ref();
         let max = self.rules().log_line_max_chars;
         self.write(|tx| {
             let mut job = job_of(tx, id)?;
@@ -73,7 +74,7 @@ impl Domain {
             job.last_seq += lines.len() as u64;
             let numbered = (first..).zip(lines);
             let records = numbered
-                .map(|(seq, (at, stream, text))| ((id, seq), JobLine { at, stream, text: cut_line(&text, max) }));
+                .map(|(seq, (at, stream, text))| ((id, seq), JobLine { at: *at, stream: *stream, text: cut_line(text, max) }));
             tx.put_all(&JOB_LINES, records)?;
             tx.put(&JOBS, &id, &job)?;
             tx.note(Event::JobLines { job: id, last_seq: job.last_seq });

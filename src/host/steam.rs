@@ -21,6 +21,9 @@ pub const MANIFEST_PATH: &str = "steamapps/appmanifest_222860.acf";
 /// Written beforehand by [`Strategy::Manifest`].
 pub const MANIFEST: &str = "\"AppState\"\n{\n\t\"appid\"\t\t\"222860\"\n\t\"universe\"\t\t\"1\"\n\t\"name\"\t\t\"Left 4 Dead 2 Dedicated Server\"\n\t\"StateFlags\"\t\t\"2\"\n\t\"installdir\"\t\t\"Left 4 Dead 2 Dedicated Server\"\n}\n";
 
+/// What a job says that found no space.
+pub const DISK_FULL: &str = "the disk is full: free some space (the game takes about 9 GB), then install again";
+
 /// A way to get the game although the plain one is refused since 2024-11-26.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -273,7 +276,7 @@ fn after_trouble(trouble: Trouble, tries: u32) -> Verdict {
         Trouble::DiskWrite => retry("SteamCMD could not write", tries, 3, 5),
         Trouble::Corrupt => retry("files are missing or corrupt; SteamCMD fetches them again", tries, 5, 5),
         Trouble::Unknown => retry("SteamCMD failed without a reason that is known", tries, 3, 10),
-        Trouble::NoSpace => failed("the disk is full: free some space (the game takes about 9 GB), then install again"),
+        Trouble::NoSpace => failed(DISK_FULL),
         Trouble::NoSubscription => failed(
             "this Steam login does not own the game: log in with an account that does (left4me install --login USER)",
         ),

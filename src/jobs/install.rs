@@ -9,7 +9,7 @@ use super::attempt::Attempt;
 use super::{Context, Ending, Run, blocking, layers as housekeeping, steamcmd};
 use crate::host::paths::Run as HostRun;
 use crate::host::shim::client::{Adoption, Client, Event, adopt as adopt_shim};
-use crate::host::steam::Strategy;
+use crate::host::steam::{DISK_FULL, Strategy};
 use crate::host::{instance, layers};
 use crate::model::build::Build;
 use crate::model::id::JobId;
@@ -22,8 +22,6 @@ pub const STEPS: &[&str] = &["check", "steamcmd", "layer", "download", "verify",
 
 /// What the game takes, for the warning before the download.
 const GAME_BYTES: u64 = 9 << 30;
-/// With less than this nothing is begun: the store itself needs room.
-const LEAST_BYTES: u64 = 32 << 20;
 
 /// Installs that go on: those whose shim still works or has just ended, and those that have no more to do than to publish
 /// or to say that they have. What other installs left is removed.
@@ -173,12 +171,8 @@ async fn begin(run: &Run) -> Result<Attempt, Ending> {
     run.log.say(&format!("{:.1} GiB are free in {}", gib(free), run.context.paths.data_dir.display()));
     let build = run.domain(crate::domain::Domain::active_build).await?;
     let base = build.map(|build| build.layers).unwrap_or_default();
-    if free < LEAST_BYTES {
-        return Err(Ending::failed(format!(
-            "the disk is full: {} has {} MiB left. Free some space (the game takes about 9 GB), then install again",
-            run.context.paths.data_dir.display(),
-            free >> 20
-        )));
+    if free < steamcmd::LEAST_BYTES {
+        return Err(Ending::failed(DISK_FULL));
     }
     if base.is_empty() && free < GAME_BYTES {
         run.log.complain("the game takes about 9 GiB: this may not be enough");

@@ -122,7 +122,7 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
     }
     // A task of its own, so that a panic ends the job and not the runner.
     let run = Run { context, job, log: log.clone() };
-    let mut result = match tokio::spawn(async move { carry_out(&run).await }).await {
+    let result = match tokio::spawn(async move { carry_out(&run).await }).await {
         Ok(result) => result,
         Err(error) => Err(Ending::failed(format!("an internal error ended the job: {error}"))),
     };
@@ -131,11 +131,7 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
         Err(Ending::Failed { error, .. }) => log.complain(error),
         Err(Ending::Cancelled) => log.say("cancelled"),
     }
-    if let Err(error) = log.flush().await
-        && result.is_ok()
-    {
-        result = Err(Ending::failed(format!("the job's log could not be stored: {error}")));
-    }
+    log.flush().await;
     writer.abort();
     let outcome = match result {
         Ok(()) => Outcome { state: JobState::Succeeded, exit_code: Some(0), error: None },

@@ -21,6 +21,8 @@ use crate::model::machine::{ConsoleCursor, Progressing};
 use crate::model::pace::{Meter, duration};
 use crate::model::user::Actor;
 
+/// With less than this no install goes on: the store itself needs room.
+pub(super) const LEAST_BYTES: u64 = 32 << 20;
 /// Lines that are kept to be judged; what decides stands at the end.
 const KEEP: usize = 500;
 /// Bytes of console that are looked at in one go.
@@ -116,7 +118,7 @@ pub(super) async fn work(run: &Run, program: &Program, attempt: &mut Attempt, mu
             let code = exit.as_ref().and_then(|exit| exit.code);
             steam::judge(&lines, code, attempt.tries, last, has_game(&run.context.paths, attempt))
         };
-        match verdict {
+        match or_full(run, verdict).await? {
             Verdict::Done if last => return Ok(()),
             Verdict::Done => {
                 attempt.pass += 1;
@@ -144,6 +146,16 @@ pub(super) async fn work(run: &Run, program: &Program, attempt: &mut Attempt, mu
             }
         }
     }
+}
+
+/// A try that failed on a full disk need not have been able to say so: neither SteamCMD nor its console could write.
+async fn or_full(run: &Run, verdict: Verdict) -> Result<Verdict, Ending> {
+    if !matches!(verdict, Verdict::Retry { .. }) {
+        return Ok(verdict);
+    }
+    let paths = run.context.paths.clone();
+    let free = blocking(move || layers::free_bytes(&paths).map_err(|error| Ending::failed(error.to_string()))).await?;
+    Ok(if free < LEAST_BYTES { Verdict::Failed(steam::DISK_FULL.into()) } else { verdict })
 }
 
 /// Whether the new layer, over what lies below it, is a game that could be started.
@@ -333,7 +345,11 @@ impl Reader {
         loop {
             // The store sets the pace: a console that grows faster waits on the disk, not in memory.
             if run.log.backlog() > BACKLOG {
-                run.log.flush().await.map_err(|error| Ending::failed(format!("the job's log cannot be stored: {error}")))?;
+                let mut cancelled = run.log.cancelled();
+                tokio::select! {
+                    () = run.log.flush() => {}
+                    () = asked_to_end(&mut cancelled) => return Ok(()),
+                }
             }
             let (paths, shim, from) = (run.context.paths.clone(), HostRun::Install(run.job.id), self.next);
             let chunk = blocking(move || {

@@ -130,7 +130,7 @@ fn an_install_whose_daemon_is_killed_in_the_middle_of_the_download_goes_on_where
     let stand_in = StandIn::of("gated");
     let mut panel = stand_in.panel();
     let job = panel.admin("POST", "/admin/install", &Value::Null).expect(202).json();
-    eventually("the download", || panel.job_log_so_far(&job).contains("downloading").then_some(()));
+    eventually("the download", || panel.job_log(&job).contains("downloading").then_some(()));
     panel.kill();
     panel.start_again();
     StandIn::let_go(&panel);

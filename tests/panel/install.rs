@@ -202,7 +202,7 @@ fn a_cancelled_install_ends_its_whole_tree_and_leaves_nothing() {
     let stand_in = StandIn::of("gated");
     let panel = stand_in.panel();
     let job = panel.admin("POST", "/admin/install", &Value::Null).expect(202).json();
-    eventually("the download", || panel.job_log_so_far(&job).contains("downloading").then_some(()));
+    eventually("the download", || panel.job_log(&job).contains("downloading").then_some(()));
     let sleeps = || {
         let of_us = processes::of_folder(panel.folder.path());
         of_us.into_iter().filter(|process| process.command == "sleep 1000000").count()

@@ -211,8 +211,15 @@ impl Panel {
     #[track_caller]
     pub fn finished(&self, job: &Value) -> Value {
         let id = &job["id"];
-        let _ = self.events(&format!("/jobs/{id}/stream")).find(|event| event.kind == "end").expect("an end event");
-        self.get(&format!("/jobs/{id}"))
+        loop {
+            let job = self.get(&format!("/jobs/{id}"));
+            if !matches!(job["state"].as_str(), Some("queued" | "running")) {
+                return job;
+            }
+            // A stream that has shown its most lines says so and is opened anew.
+            let path = format!("/jobs/{id}/stream?last_seq={}", job["last_seq"]);
+            self.events(&path).find(|event| event.kind == "end" || event.kind == "more").expect("an end event");
+        }
     }
 
     /// Runs an operation that must succeed.
@@ -223,23 +230,27 @@ impl Panel {
         job
     }
 
-    /// All lines of a job.
-    pub fn job_log(&self, job: &Value) -> String {
-        let id = &job["id"];
-        self.events(&format!("/jobs/{id}/stream"))
-            .take_while(|event| event.kind != "end")
-            .map(|event| event.data + "\n")
-            .collect()
-    }
-
     /// The lines that a job, ended or not, has stored by now.
-    pub fn job_log_so_far(&self, job: &Value) -> String {
-        let last = self.get(&format!("/jobs/{}", job["id"]))["last_seq"].as_u64().unwrap_or(0) as usize;
-        self.events(&format!("/jobs/{}/stream", job["id"]))
-            .filter(|event| event.kind == "stdout" || event.kind == "stderr")
-            .take(last)
-            .map(|event| event.data + "\n")
-            .collect()
+    pub fn job_log(&self, job: &Value) -> String {
+        let last = self.get(&format!("/jobs/{}", job["id"]))["last_seq"].as_u64().unwrap_or(0);
+        let (mut text, mut seen) = (String::new(), 0);
+        while seen < last {
+            for event in self.events(&format!("/jobs/{}/stream?last_seq={seen}", job["id"])) {
+                match event.kind.as_str() {
+                    "stdout" | "stderr" => {
+                        seen = event.id.parse().expect("a number");
+                        text.push_str(&event.data);
+                        text.push('\n');
+                    }
+                    "progress" => continue,
+                    _ => break,
+                }
+                if seen >= last {
+                    break;
+                }
+            }
+        }
+        text
     }
 
     /// Installs the simulated game, makes a blueprint without overlays, and answers its id.
