@@ -16,6 +16,8 @@ use crate::model::port::PortRange;
 
 /// Where the file lies unless `--config` says otherwise. It may be absent: then the defaults hold.
 pub const DEFAULT_FILE: &str = "/etc/left4me/config.yaml";
+/// Valve's archive of SteamCMD (domain.md).
+pub const STEAMCMD_URL: &str = "https://steamcdn-a.akamaihd.net/client/installer/steamcmd_linux.tar.gz";
 /// What the variables of the environment begin with.
 pub const PREFIX: &str = "LEFT4ME_";
 /// Variables with our prefix that are no settings: the file itself (`--config`), and the step at which a crash test ends
@@ -45,6 +47,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// The SteamCMD to run.
     pub steamcmd: Steamcmd,
+    /// Where SteamCMD is fetched from, when there is none.
+    pub steamcmd_url: String,
     /// How often the state of each server is read again, seconds.
     pub status_refresh_seconds: u64,
     /// Most lines that one stream of a job's log replays.
@@ -151,6 +155,7 @@ impl Default for Config {
             public_url: None,
             trusted_proxies: Vec::new(),
             steamcmd: Steamcmd::Auto,
+            steamcmd_url: STEAMCMD_URL.into(),
             status_refresh_seconds: 8,
             job_log_replay_limit: 2000,
             job_log_line_max_chars: 4096,
@@ -318,6 +323,7 @@ raw! {
     public_url: Url,
     trusted_proxies: Networks,
     steamcmd: SteamcmdWord,
+    steamcmd_url: Url,
     status_refresh_seconds: Bounded<1, 3600>,
     job_log_replay_limit: Bounded<1, 100_000>,
     job_log_line_max_chars: Bounded<80, 65_536>,
@@ -353,6 +359,7 @@ impl Raw {
             public_url: self.public_url.map(|url| url.0),
             trusted_proxies: self.trusted_proxies.map_or_else(Vec::new, |networks| networks.0),
             steamcmd: self.steamcmd.map_or(default.steamcmd, |word| word.0),
+            steamcmd_url: self.steamcmd_url.map_or(default.steamcmd_url, |url| url.0),
             status_refresh_seconds: number(self.status_refresh_seconds.map(|n| n.0), default.status_refresh_seconds),
             job_log_replay_limit: self.job_log_replay_limit.map_or(default.job_log_replay_limit, |n| n.0 as usize),
             job_log_line_max_chars: self

@@ -145,6 +145,9 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
         limits,
         workers: config.job_workers,
         steamcmd: config.steamcmd_path(),
+        steamcmd_url: config.steamcmd_url.clone(),
+        specs: tokio::sync::RwLock::new(()),
+        timeouts: jobs::Timeouts::new(Duration::from_secs(config.start_timeout_seconds)),
         line_max: config.job_log_line_max_chars,
     });
     let adopted = jobs::recover(&context).await.map_err(DaemonError::Other)?;
@@ -159,6 +162,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
 
     let site = web::Web::new(domain.clone(), machine, web_settings(&config), stopped.clone());
     let uid = rustix::process::geteuid().as_raw();
+    let tidied = context.clone();
     let mut runner = tokio::spawn(jobs::runner::run(context, adopted, stopped.clone()));
     let mut page_servers = JoinSet::new();
     for page in pages {
@@ -171,7 +175,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     }
     let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
-    let sweeper = tokio::spawn(sweep(domain.clone()));
+    let sweeper = tokio::spawn(sweep(tidied));
 
     ready(&Ready { address, domain: &domain });
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
@@ -231,12 +235,17 @@ fn read_certificate(config: &Config) -> Result<Option<Arc<ServerConfig>>, String
     web::tls::configuration(&read(certificate)?, &read(key)?).map(Some)
 }
 
-/// Removes old job logs, ended sessions and forgotten failures, once an hour.
-async fn sweep(domain: Domain) {
+/// Removes old job logs, ended sessions, forgotten failures and game layers that nothing uses: now, and once an hour.
+async fn sweep(context: Arc<jobs::Context>) {
     let mut tick = tokio::time::interval(Duration::from_hours(1));
     loop {
         tick.tick().await;
-        let swept = domain.clone();
+        match jobs::layers::collect(&context).await {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(gone) => log::info!("{} game layers that nothing used were removed", gone.len()),
+            Err(error) => log::warn!("game layers that nothing uses stay for now: {error}"),
+        }
+        let swept = context.domain.clone();
         match blocking(move || swept.prune_logs()).await {
             Ok(Ok(pruned)) => log::debug!("{} old jobs and {} lines were removed", pruned.jobs, pruned.lines),
             Ok(Err(refusal)) => log::warn!("old job logs stay for now: {refusal}"),

@@ -45,7 +45,7 @@ class Log {
       const line = document.createElement("span");
       line.className = kind ? `line ${kind}` : "line";
       if (stream) line.dataset.stream = stream;
-      line.textContent = `${text}\n`;
+      paint(line, text);
       this.mark(line);
       piece.append(line);
     }
@@ -76,6 +76,30 @@ class Log {
     if (found.length > 0) found[found.length - 1].scrollIntoView({ block: "center" });
     return found.length;
   }
+}
+
+// A line with its colours: the server leaves only sequences in it that set one of sixteen colours or bold.
+function paint(line, text) {
+  const parts = text.split(/\u001b\[([0-9;]*)m/);
+  let classes = "";
+  for (let at = 0; at < parts.length; at += 2) {
+    if (at > 0) classes = parts[at - 1].split(";").map(classOf).join(" ").trim();
+    if (!parts[at]) continue;
+    const piece = classes ? document.createElement("span") : document.createTextNode(parts[at]);
+    if (classes) {
+      piece.className = classes;
+      piece.textContent = parts[at];
+    }
+    line.append(piece);
+  }
+  line.append("\n");
+}
+
+function classOf(code) {
+  const number = Number(code);
+  if (number === 1) return "ansi-bold";
+  if (number >= 90) return `ansi-${number - 82}`;
+  return number >= 30 ? `ansi-${number - 30}` : "";
 }
 
 // A stream with `more` (come back with your last id) and `end`.

@@ -13,10 +13,13 @@ use super::reach::{Reach, hand_over};
 use crate::config::Config;
 use crate::host::paths::Paths;
 use crate::host::steamcmd::{self, Program};
+use crate::model::ansi;
+use crate::model::job::Progress;
+use crate::model::pace::{Pace, describe};
 use crate::model::user::Actor;
 
 /// Cells of the progress bar.
-const BAR: u64 = 30;
+const BAR: u64 = 20;
 
 /// Asks for an install. `follow`: shows it until it ends.
 pub async fn run(config: &Config, follow: bool) -> Result<()> {
@@ -45,7 +48,10 @@ pub fn log_in(config: &Config, account: &str) -> Result<()> {
         bail!("{account} is no Steam account name: letters, digits and _ only");
     }
     let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
-    let program = Program::find(&paths, config.steamcmd_path().as_deref()).map_err(anyhow::Error::msg)?;
+    let program = Program::find(&paths, config.steamcmd_path().as_deref()).map_err(anyhow::Error::msg)?.with_context(|| {
+        "SteamCMD is not there yet: run `left4me install` once, which fetches it, then log in; on Debian and Ubuntu `apt \
+         install steamcmd` (non-free, i386) brings one, too"
+    })?;
     let owner = std::fs::metadata(paths.steam()).with_context(|| {
         format!("{} cannot be read: start left4me once, it makes its folders", paths.steam().display())
     })?;
@@ -75,7 +81,7 @@ pub async fn follow_job(client: &Client, job: u64) -> Result<()> {
             match event.event.as_str() {
                 "stdout" | "stderr" => println!("{}{}", clear(terminal), event.data),
                 "progress" if terminal => {
-                    eprint!("{}{}", clear(true), bar(&event.data));
+                    eprint!("{}{}", clear(true), bar(&event.data, columns()));
                     std::io::stderr().flush()?;
                 }
                 "end" => break 'streams,
@@ -105,15 +111,38 @@ fn clear(terminal: bool) -> &'static str {
     if terminal { "\r\x1b[K" } else { "" }
 }
 
-/// `[##########--------------------]  33%  downloading`, from the progress that the stream carries.
-fn bar(data: &str) -> String {
-    let progress: Value = serde_json::from_str(data).unwrap_or(Value::Null);
-    let (done, total) = (progress["done"].as_u64().unwrap_or(0), progress["total"].as_u64().unwrap_or(0));
-    let phase = progress["phase"].as_str().unwrap_or_default();
-    let part =
-        |of: u64| (u128::from(done.min(total)) * u128::from(of)).checked_div(u128::from(total)).unwrap_or(0) as u64;
+/// `[######--------------]  33%  downloading  1.2 GiB of 3.6 GiB, 5.0 MiB/s, 8 min 10 s left`, from the progress that the
+/// stream carries, on one line of `columns`.
+fn bar(data: &str, columns: usize) -> String {
+    let value: Value = serde_json::from_str(data).unwrap_or(Value::Null);
+    let number = |key: &str| value[key].as_u64();
+    let progress = Progress {
+        phase: ansi::plain(value["phase"].as_str().unwrap_or_default()),
+        done: number("done").unwrap_or(0),
+        total: number("total").unwrap_or(0),
+    };
+    let pace = number("bytes_per_second")
+        .map(|bytes_per_second| Pace { bytes_per_second, seconds_left: number("seconds_left") });
+    let part = |of: u64| {
+        let done = u128::from(progress.done.min(progress.total)) * u128::from(of);
+        done.checked_div(u128::from(progress.total)).unwrap_or(0) as u64
+    };
     let filled = part(BAR) as usize;
-    format!("[{}{}] {:>3}%  {phase}", "#".repeat(filled), "-".repeat(BAR as usize - filled), part(100))
+    let line = format!(
+        "[{}{}] {:>3}%  {}  {}",
+        "#".repeat(filled),
+        "-".repeat(BAR as usize - filled),
+        part(100),
+        progress.phase,
+        describe(&progress, pace)
+    );
+    // A line that wraps could not be taken away again.
+    line.chars().take(columns.saturating_sub(1)).collect()
+}
+
+/// Width of the terminal.
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(20)
 }
 
 #[cfg(test)]
@@ -122,11 +151,14 @@ mod tests {
 
     #[test]
     fn a_bar_is_drawn_for_any_progress() {
+        let half =
+            "{\"done\":1048576,\"total\":2097152,\"phase\":\"x\",\"bytes_per_second\":1024,\"seconds_left\":1024}";
         assert_eq!(
-            bar("{\"done\":1,\"total\":2,\"phase\":\"x\"}"),
-            format!("[{}{}]  50%  x", "#".repeat(15), "-".repeat(15))
+            bar(half, 100),
+            format!("[{}{}]  50%  x  1.0 MiB of 2.0 MiB, 1.0 KiB/s, 17 min 04 s left", "#".repeat(10), "-".repeat(10))
         );
-        assert!(bar("{\"done\":18446744073709551615,\"total\":1}").contains("100%"));
-        assert!(bar("nonsense").contains("  0%"));
+        assert_eq!(bar(half, 30).chars().count(), 29);
+        assert!(bar("{\"done\":18446744073709551615,\"total\":1}", 80).contains("100%"));
+        assert!(bar("nonsense", 80).contains("  0%"));
     }
 }

@@ -157,7 +157,7 @@ fn install_game(domain: &Domain, config: &Config, actor: &Actor) -> Result<()> {
     let layer = domain.next_layer()?;
     content::write_game(&paths.layer(layer))?;
     let bytes = std::fs::metadata(paths.layer(layer).join("srcds_linux"))?.len();
-    domain.publish_build(job.id, layer, bytes)?;
+    domain.publish_build(job.id, layer, &[], bytes)?;
     domain.finish_job(job.id, Outcome { state: JobState::Succeeded, exit_code: Some(0), error: None })?;
     Ok(())
 }

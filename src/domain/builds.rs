@@ -1,6 +1,8 @@
 //! Builds: published states of the game files. A build is a stack of immutable layers; publishing one, or going back to an
 //! earlier one, changes what servers use from their next start on.
 
+use std::collections::BTreeSet;
+
 use super::audit::note;
 use super::{Domain, Refusal, Result, require_admin};
 use crate::model::build::Build;
@@ -30,16 +32,20 @@ impl Domain {
         self.write(|tx| Ok(LayerId(tx.next_number("layer")?)))
     }
 
-    /// Publishes the layer that an install job filled, on top of the active build's. `bytes`: how much it holds.
-    pub fn publish_build(&self, job: JobId, layer: LayerId, bytes: u64) -> Result<Build> {
+    /// Publishes the layer that an install job filled, on top of the layers `base` over which it filled it, whatever
+    /// build is active by now. `bytes`: how much it holds. A job publishes once: asked again, after a crash, it gets the
+    /// build that it has made.
+    pub fn publish_build(&self, job: JobId, layer: LayerId, base: &[LayerId], bytes: u64) -> Result<Build> {
         let now = self.now();
         self.write(|tx| {
-            let below = active(tx)?.map(|build| build.layers).unwrap_or_default();
-            if below.contains(&layer) {
+            if let Some(build) = of_job(tx, job)? {
+                return Ok(build);
+            }
+            if base.contains(&layer) {
                 return Err(Refusal::Conflict(format!("layer {layer} is published already")));
             }
             let id = BuildId(tx.next_number("build")?);
-            let layers = std::iter::once(layer).chain(below).collect();
+            let layers = std::iter::once(layer).chain(base.iter().copied()).collect();
             let label = format!("build {id}");
             let build = Build { id, layers, created_at: now, bytes, label, job_id: Some(job) };
             tx.put(&BUILDS, &id, &build)?;
@@ -48,6 +54,11 @@ impl Domain {
             note(tx, now, &Actor::system(), "build.publish", &format!("{} by job {job}", build.label))?;
             Ok(build)
         })
+    }
+
+    /// The build that an install job has published, if it has.
+    pub fn build_of_job(&self, job: JobId) -> Result<Option<Build>> {
+        of_job(&self.read()?, job)
     }
 
     /// All builds, newest first. Admins only.
@@ -74,29 +85,41 @@ impl Domain {
         })
     }
 
-    /// Replaces the layers of a build by others that hold the same files: after they were compacted.
-    pub fn replace_layers(&self, id: BuildId, layers: Vec<LayerId>) -> Result<Build> {
-        self.write(|tx| {
-            let build = tx.get(&BUILDS, &id)?.ok_or(Refusal::NotFound("build"))?;
-            let build = Build { layers, ..build };
-            tx.put(&BUILDS, &id, &build)?;
-            Ok(build)
+    /// Replaces the layers of a build, which are `from`, by others that hold the same files: after they were compacted.
+    /// Says whether it did: the build may be gone by now.
+    pub fn replace_layers(&self, id: BuildId, from: &[LayerId], to: Vec<LayerId>) -> Result<bool> {
+        self.write(|tx| match tx.get(&BUILDS, &id)? {
+            Some(build) if build.layers == from => {
+                tx.put(&BUILDS, &id, &Build { layers: to, ..build })?;
+                Ok(true)
+            }
+            Some(_) | None => Ok(false),
         })
     }
 
-    /// Forgets a build that is not the active one; its layers may then be collected. Admins only.
-    pub fn forget_build(&self, actor: &Actor, id: BuildId) -> Result<()> {
-        require_admin(actor)?;
+    /// Forgets all builds but the active one and the `keep` newest, and answers with the layers that are left in use.
+    pub fn retire_builds(&self, keep: usize) -> Result<BTreeSet<LayerId>> {
         let now = self.now();
         self.write(|tx| {
-            let build = tx.get(&BUILDS, &id)?.ok_or(Refusal::NotFound("build"))?;
-            if active(tx)?.is_some_and(|active| active.id == id) {
-                return Err(Refusal::Conflict(format!("{} is the active one: activate another first", build.label)));
+            let current = active(tx)?.map(|build| build.id);
+            let builds = tx.list(&BUILDS, &Span::all().backwards())?;
+            let mut used = BTreeSet::new();
+            for (place, (id, build)) in builds.into_iter().enumerate() {
+                if place < keep || Some(id) == current {
+                    used.extend(build.layers);
+                } else {
+                    tx.remove(&BUILDS, &id)?;
+                    note(tx, now, &Actor::system(), "build.retire", &build.label)?;
+                }
             }
-            tx.remove(&BUILDS, &id)?;
-            note(tx, now, actor, "build.forget", &build.label)
+            Ok(used)
         })
     }
+}
+
+fn of_job(read: &impl Read, job: JobId) -> Result<Option<Build>> {
+    let builds = read.list(&BUILDS, &Span::all().backwards())?;
+    Ok(builds.into_iter().map(|(_, build)| build).find(|build| build.job_id == Some(job)))
 }
 
 /// The active build, as this transaction sees it.

@@ -1,15 +1,17 @@
 //! What the machine's side tells and asks about a server. Called by supervise and jobs, for the box itself.
 
+use std::collections::BTreeSet;
+
 use super::audit::{note, object};
 use super::blueprints::blueprint_of;
 use super::overlays::overlay_of;
 use super::servers::server_of;
-use super::{Domain, Refusal, Result, builds, claims};
+use super::{Domain, Refusal, Result, builds, claims, queue};
 use crate::model::blueprint::split_arguments;
 use crate::model::event::Event;
 use crate::model::id::ServerId;
 use crate::model::overlay::OverlaySource;
-use crate::model::server::{ActualState, Server};
+use crate::model::server::{ActualState, DesiredState, Server};
 use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay, hostname_line};
 use crate::model::user::Actor;
 use crate::store::tables::{SERVER_NAMES, SERVERS, SERVERS_BY_BLUEPRINT};
@@ -118,11 +120,25 @@ impl Domain {
         })
     }
 
-    /// The game of a server has ended: ports that it had left are free.
-    pub fn game_ended(&self, id: ServerId) -> Result<()> {
-        if !claims::has_retiring(&self.read()?, id)? {
-            return Ok(());
+    /// Servers whose instance nothing will mount by itself: stopped, meant to be, and without a job. Of all others the
+    /// layers that their specs name are in use.
+    pub fn idle_servers(&self) -> Result<BTreeSet<ServerId>> {
+        let read = self.read()?;
+        let mut idle = BTreeSet::new();
+        for (id, server) in read.list(&SERVERS, &Span::all())? {
+            let down = match server.actual_state {
+                ActualState::Stopped | ActualState::Failed => true,
+                ActualState::Starting | ActualState::Running | ActualState::Unknown => false,
+            };
+            if down && server.desired_state == DesiredState::Stopped {
+                idle.insert(id);
+            }
         }
-        self.write(|tx| claims::release_retiring(tx, id))
+        for (_, job) in queue::active(&read)? {
+            if let Some(server) = job.server_id {
+                idle.remove(&server);
+            }
+        }
+        Ok(idle)
     }
 }

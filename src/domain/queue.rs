@@ -70,26 +70,12 @@ pub(super) fn ask(tx: &mut Tx, now: Timestamp, asked: Asked<'_>) -> Result<(Job,
     if queued >= QUEUED_MAX && operation != Operation::Delete {
         return Err(Refusal::Conflict(format!("{queued} jobs are queued already: wait for one to end, or cancel one")));
     }
+    let id = JobId(tx.next_number("job")?);
     let mut job = Job {
-        id: JobId(tx.next_number("job")?),
-        user_id: actor.user_id,
-        username: actor.name.clone(),
         server_id,
         owner_id: server.as_ref().map(|server| server.user_id),
         server_name: server.as_ref().map(|server| server.name.clone()),
-        operation,
-        state: JobState::Queued,
-        exit_code: None,
-        error: None,
-        created_at: now,
-        started_at: None,
-        finished_at: None,
-        retry_of: None,
-        step: None,
-        progress: None,
-        cancel_requested: false,
-        last_seq: 0,
-        desired_before: None,
+        ..Job::queued(id, operation, actor.user_id, actor.name.clone(), now)
     };
     if let Some(server) = server {
         if let Some(desired) = operation.desired() {

@@ -6,7 +6,7 @@ use super::queue::{self, job_of};
 use super::{Domain, Refusal, Result};
 use crate::model::event::Event;
 use crate::model::id::JobId;
-use crate::model::job::{Job, JobLine, JobState, Operation, Progress, Stream, cut_line, may_start};
+use crate::model::job::{Job, JobLine, JobState, Operation, Progress, Stream, cut_line, next_to_start};
 use crate::model::time::Timestamp;
 use crate::store::tables::{JOB_LINES, JOBS, LOGGED_JOBS, SERVERS};
 use crate::store::{Read, Tx};
@@ -31,12 +31,12 @@ impl Domain {
     /// Marks the next job that may begin as running and answers with it; `None`: nothing may begin now.
     pub fn claim_next(&self, workers: usize) -> Result<Option<Job>> {
         // Looking costs no flush of the disk; only a find does.
-        if next(&queue::active(&self.read()?)?, workers).is_none() {
+        if next(queue::active(&self.read()?)?, workers).is_none() {
             return Ok(None);
         }
         let now = self.now();
         self.write(|tx| {
-            let Some(mut job) = next(&queue::active(tx)?, workers) else { return Ok(None) };
+            let Some(mut job) = next(queue::active(tx)?, workers) else { return Ok(None) };
             job.state = JobState::Running;
             job.started_at = Some(now);
             write_active(tx, &job)?;
@@ -59,7 +59,8 @@ impl Domain {
 
     /// Stores lines of a job's log, in order, and answers with the newest sequence number. Lines are cut at the configured
     /// length; each gets the next number. Call it with many lines at a time: each call is a flush of the disk.
-    pub fn append_lines(&self, id: JobId, lines: Vec<(Timestamp, Stream, String)>) -> Result<u64> {
+    pub fn append_lines(&self, id: JobId, lines: impl AsRef<[(Timestamp, Stream, String)]>) -> Result<u64> {
+        let lines = lines.as_ref();
         let max = self.rules().log_line_max_chars;
         self.write(|tx| {
             let mut job = job_of(tx, id)?;
@@ -72,8 +73,9 @@ impl Domain {
             let first = job.last_seq + 1;
             job.last_seq += lines.len() as u64;
             let numbered = (first..).zip(lines);
-            let records = numbered
-                .map(|(seq, (at, stream, text))| ((id, seq), JobLine { at, stream, text: cut_line(&text, max) }));
+            let records = numbered.map(|(seq, (at, stream, text))| {
+                ((id, seq), JobLine { at: *at, stream: *stream, text: cut_line(text, max) })
+            });
             tx.put_all(&JOB_LINES, records)?;
             tx.put(&JOBS, &id, &job)?;
             tx.note(Event::JobLines { job: id, last_seq: job.last_seq });
@@ -160,12 +162,10 @@ impl Domain {
     }
 }
 
-/// The first job of the queue that may begin, by the rule of the model. The rule orders jobs by number; it is given the
-/// places in the queue as numbers.
-fn next(active: &[(u64, Job)], workers: usize) -> Option<Job> {
-    let placed: Vec<Job> = active.iter().map(|(place, job)| Job { id: JobId(*place), ..job.clone() }).collect();
-    let index = placed.iter().position(|job| may_start(job, &placed, workers))?;
-    Some(active[index].1.clone())
+/// The first job of the queue that may begin, by the rule of the model.
+fn next(active: Vec<(u64, Job)>, workers: usize) -> Option<Job> {
+    let mut jobs: Vec<Job> = active.into_iter().map(|(_, job)| job).collect();
+    next_to_start(&jobs, workers).map(|index| jobs.swap_remove(index))
 }
 
 fn running(tx: &Tx, id: JobId) -> Result<Job> {

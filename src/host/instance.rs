@@ -3,6 +3,7 @@
 //! Jobs write the spec and remove instances; the supervisor asks for the launch; the shim, which holds the run's lock,
 //! calls [`prepare`]. Nothing here starts a process.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -11,8 +12,8 @@ use super::launch::{Bind, ConsoleLimits, Generated, LAUNCH_VERSION, Launch, Laye
 use super::paths::{Paths, Run};
 use super::sandbox::layer::{self, LayerError};
 use super::sandbox::{GAME, HOME};
-use super::shim::state::take_lock;
-use crate::model::id::HostId;
+use super::shim::state::{lock_path, take_lock};
+use crate::model::id::{HostId, LayerId, ServerId};
 use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay};
 use crate::sys;
 
@@ -63,6 +64,11 @@ pub fn write_spec(paths: &Paths, spec: &InstanceSpec) -> Result<(), InstanceErro
     let text = serde_yaml::to_string(spec)
         .map_err(|error| InstanceError::BadSpec { path: path.clone(), problem: error.to_string() })?;
     sys::fs::write_atomically(&path, text.as_bytes()).map_err(io_error("cannot write", path))
+}
+
+/// Writes a small file of a run in one step: a reader sees the old text or the new one.
+pub fn write_note(path: &std::path::Path, text: &str) -> io::Result<()> {
+    sys::fs::write_atomically(path, text.as_bytes())
 }
 
 /// Reads the spec.
@@ -223,6 +229,41 @@ pub fn reset_layer(paths: &Paths, host: HostId) -> Result<(), InstanceError> {
         fs::create_dir_all(&folder).map_err(io_error("cannot make", folder))?;
     }
     Ok(())
+}
+
+/// Game layers that instances of this box have mounted or may mount: those in the specs of all but the `idle`, which
+/// nothing starts, and of an idle one that runs nevertheless.
+///
+/// # Errors
+/// A spec that cannot be read: then nobody knows what is in use.
+pub fn layers_in_use(paths: &Paths, idle: &BTreeSet<ServerId>) -> Result<BTreeSet<LayerId>, InstanceError> {
+    let instances = paths.data_dir.join("instances");
+    let mut used = BTreeSet::new();
+    for entry in fs::read_dir(&instances).map_err(io_error("cannot read", &instances))? {
+        let name = entry.map_err(io_error("cannot read", &instances))?.file_name();
+        let Some(server) = name.to_str().and_then(|name| name.parse::<ServerId>().ok()) else { continue };
+        let host = HostId::of(server);
+        if idle.contains(&server) && !runs(paths, host)? {
+            continue;
+        }
+        match read_spec(paths, host) {
+            Ok(spec) => used.extend(spec.game),
+            // It was never initialized: there is nothing that could be started.
+            Err(InstanceError::NoSpec(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(used)
+}
+
+/// Whether somebody holds the run's lock.
+fn runs(paths: &Paths, host: HostId) -> Result<bool, InstanceError> {
+    let run = paths.run(Run::Server(host));
+    if !run.is_dir() {
+        return Ok(false);
+    }
+    let lock = sys::fs::try_lock(&lock_path(&run)).map_err(io_error("cannot lock", &run))?;
+    Ok(lock.is_none())
 }
 
 /// Removes the folder of a run that has ended (an install's). Refused while it runs.

@@ -3,8 +3,11 @@
 //!
 //! ```text
 //! begin ──▶ <n>.new (SteamCMD writes) ──▶ publish ──▶ <n>, immutable
-//!               └──────────────────────▶ discard ──▶ gone
+//!               └──────────────────────▶ discard ──▶ gone ◀── hide ◀── a layer that nothing uses
 //! ```
+//!
+//! A deep stack is compacted: what a game would see of it is copied, inside a sandbox, into a layer that is published like
+//! any other and takes the stack's place for builds; who has the old layers mounted keeps them.
 
 use std::fs;
 use std::io;
@@ -49,15 +52,13 @@ pub fn discard(paths: &Paths, layer: LayerId) -> io::Result<()> {
     sys::fs::remove_tree(&paths.layer_work(layer))
 }
 
-/// Removes a published layer. The caller knows that nothing uses it.
-pub fn remove(paths: &Paths, layer: LayerId) -> io::Result<()> {
-    // First out of sight, so that a crash leaves no half layer under a name that counts.
-    let gone = paths.new_layer(layer);
-    match fs::rename(paths.layer(layer), &gone) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Takes a published layer out of sight; [`discard`] then removes it. The caller knows that nothing uses it. Two steps, so
+/// that a crash leaves no half layer under a name that counts, and because only the first must not meet a start.
+pub fn hide(paths: &Paths, layer: LayerId) -> io::Result<()> {
+    match fs::rename(paths.layer(layer), paths.new_layer(layer)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    discard(paths, layer)
 }
 
 /// Numbers of the published layers, lowest first.
@@ -96,13 +97,16 @@ pub fn free_bytes(paths: &Paths) -> io::Result<u64> {
     sys::fs::free_bytes(&paths.data_dir)
 }
 
-/// Whether `file` (a path inside the game) is an executable file in the new layer or in one of `base`.
+/// Whether `file` (a path inside the game) is an executable file in the new layer, published by now or not, or in one of
+/// `base`.
 pub fn has_executable(paths: &Paths, new: LayerId, base: &[LayerId], file: &str) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::iter::once(paths.new_layer(new)).chain(base.iter().map(|layer| paths.layer(*layer))).any(|folder| {
-        fs::metadata(folder.join(file))
-            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    })
+    [paths.new_layer(new), paths.layer(new)].into_iter().chain(base.iter().map(|layer| paths.layer(*layer))).any(
+        |folder| {
+            fs::metadata(folder.join(file))
+                .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+        },
+    )
 }
 
 fn size(folder: &Path) -> io::Result<u64> {
@@ -120,6 +124,44 @@ fn size(folder: &Path) -> io::Result<u64> {
         }
     }
     Ok(total)
+}
+
+/// Bytes of published layers together.
+pub fn bytes_of(paths: &Paths, layers: &[LayerId]) -> io::Result<u64> {
+    layers.iter().map(|layer| size(&paths.layer(*layer))).sum()
+}
+
+/// Where a compaction sees the layer that it fills.
+const COMPACTED: &str = "/compacted";
+
+/// Makes an empty new layer for a compaction, and what its mount needs beside it.
+pub fn begin_compaction(paths: &Paths, layer: LayerId) -> io::Result<()> {
+    discard(paths, layer)?;
+    fs::create_dir_all(paths.new_layer(layer))?;
+    for folder in ["upper", "work"] {
+        fs::create_dir_all(paths.layer_work(layer).join(folder))?;
+    }
+    Ok(())
+}
+
+/// The launch request of a compaction: `stack` (newest first) is mounted as a game would see it, and `cp` copies that view
+/// into the new layer. The stack itself is not touched.
+pub fn compaction_launch(paths: &Paths, job: JobId, new: LayerId, stack: &[LayerId], limits: &Limits) -> Launch {
+    let work = paths.layer_work(new);
+    Launch {
+        lowers: stack.iter().map(|layer| lower(paths, *layer)).collect(),
+        upper: work.join("upper"),
+        work: work.join("work"),
+        binds: vec![Bind { from: paths.new_layer(new), to: COMPACTED.into(), writable: true }],
+        program: "/bin/cp".into(),
+        arguments: ["-a", "--reflink=auto", "/game/.", COMPACTED].map(Into::into).to_vec(),
+        working_folder: "/".into(),
+        ..steamcmd_launch(paths, job, new, &[], &SteamCmd::Ours, Vec::new(), limits)
+    }
+}
+
+fn lower(paths: &Paths, layer: LayerId) -> Layer {
+    Layer { name: format!("game layer {layer}"), folder: paths.layer(layer), beneath: None }
 }
 
 /// Which SteamCMD runs.
@@ -157,10 +199,7 @@ pub fn steamcmd_launch(
             path.display().to_string()
         }
     };
-    let mut lowers: Vec<Layer> = base
-        .iter()
-        .map(|layer| Layer { name: format!("game layer {layer}"), folder: paths.layer(*layer), beneath: None })
-        .collect();
+    let mut lowers: Vec<Layer> = base.iter().map(|layer| lower(paths, *layer)).collect();
     if lowers.is_empty() {
         lowers.push(Layer {
             name: "the empty layer".into(),
@@ -232,8 +271,10 @@ mod tests {
         let (_base, paths) = place();
         begin(&paths, LayerId(1)).unwrap();
         publish(&paths, LayerId(1)).unwrap();
-        remove(&paths, LayerId(1)).unwrap();
-        remove(&paths, LayerId(1)).unwrap();
+        for _ in 0..2 {
+            hide(&paths, LayerId(1)).unwrap();
+            discard(&paths, LayerId(1)).unwrap();
+        }
         assert_eq!(published(&paths).unwrap(), []);
     }
 }

@@ -1,10 +1,11 @@
 //! Effects on the machine: layers, instances, sandboxes, shims, ports. Knows no users and no store.
 //!
 //! Called by jobs, supervise, the daemon and a few commands; the shim's own process runs [`shim::main`] and nothing else
-//! of left4me. Everything here blocks, but for [`shim::client`].
+//! of left4me. Everything here blocks, but for [`shim::client`] and [`fetch`].
 
 pub mod archive;
 pub mod console;
+pub mod fetch;
 pub mod instance;
 pub mod launch;
 pub mod layers;

@@ -111,8 +111,12 @@ fn cgroup() -> Check {
     )
 }
 
-fn loader() -> Check {
-    let name = "32-bit libraries";
+/// What the game and SteamCMD need to be loaded, and how to get it.
+pub const LIBRARIES: &str = "Debian, Ubuntu: apt install lib32gcc-s1 lib32stdc++6 libc6-i386 lib32z1; RPM systems: dnf \
+                             install glibc.i686 libstdc++.i686 libgcc.i686";
+
+/// 32-bit libraries that this box lacks, the loader among them.
+pub fn missing_libraries() -> Vec<&'static str> {
     let folders = ["/lib", "/lib32", "/usr/lib32", "/lib/i386-linux-gnu", "/usr/lib/i386-linux-gnu", "/usr/lib"];
     let wanted: [&str; 3] = ["libc.so.6", "libstdc++.so.6", "libgcc_s.so.1"];
     let is_32_bit = |path: PathBuf| {
@@ -127,15 +131,19 @@ fn loader() -> Check {
     if !Path::new("/lib/ld-linux.so.2").exists() {
         missing.insert(0, "ld-linux.so.2");
     }
+    missing
+}
+
+fn loader() -> Check {
+    let name = "32-bit libraries";
+    let missing = missing_libraries();
     if missing.is_empty() {
         Check::new(name, Outcome::Ok, "the 32-bit loader and libraries are there")
     } else {
-        let remedy = "Debian, Ubuntu: apt install lib32gcc-s1 lib32stdc++6 libc6-i386 lib32z1; RPM systems: dnf install \
-                      glibc.i686 libstdc++.i686 libgcc.i686";
         Check::new(
             name,
             Outcome::Warning,
-            format!("missing: {}. The game and SteamCMD need them. {remedy}", missing.join(", ")),
+            format!("missing: {}. The game and SteamCMD need them. {LIBRARIES}", missing.join(", ")),
         )
     }
 }

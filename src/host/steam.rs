@@ -21,6 +21,9 @@ pub const MANIFEST_PATH: &str = "steamapps/appmanifest_222860.acf";
 /// Written beforehand by [`Strategy::Manifest`].
 pub const MANIFEST: &str = "\"AppState\"\n{\n\t\"appid\"\t\t\"222860\"\n\t\"universe\"\t\t\"1\"\n\t\"name\"\t\t\"Left 4 Dead 2 Dedicated Server\"\n\t\"StateFlags\"\t\t\"2\"\n\t\"installdir\"\t\t\"Left 4 Dead 2 Dedicated Server\"\n}\n";
 
+/// What a job says that found no space.
+pub const DISK_FULL: &str = "the disk is full: free some space (the game takes about 9 GB), then install again";
+
 /// A way to get the game although the plain one is refused since 2024-11-26.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,11 +87,6 @@ pub fn arguments(strategy: Strategy, pass: usize, login: Option<&str>) -> Vec<St
     add(&["+@ShutdownOnFailedCommand", "1", "+@NoPromptForPassword", "1"]);
     add(&["+force_install_dir", super::sandbox::GAME, "+login", name, "+app_update", &app, "validate", "+quit"]);
     words
-}
-
-/// Arguments of the run that only lets SteamCMD update itself.
-pub fn bootstrap_arguments() -> Vec<String> {
-    vec!["+quit".into()]
 }
 
 /// What one printed line means.
@@ -251,6 +249,12 @@ pub fn judge<S: AsRef<str>>(lines: &[S], exit_code: Option<i32>, tries: u32, las
     }
 }
 
+/// What to do after a run that was ended because it was silent for so many seconds, the `tries`-th of its pass.
+pub fn judge_silence(seconds: u64, tries: u32) -> Verdict {
+    let time = if seconds >= 60 { format!("{} minutes", seconds / 60) } else { format!("{seconds} seconds") };
+    retry(&format!("SteamCMD said nothing for {time} and was ended"), tries, 3, 5)
+}
+
 fn retry(reason: &str, tries: u32, most: u32, after: u64) -> Verdict {
     if tries < most {
         Verdict::Retry { after, reason: format!("{reason}; try {} of {most}", tries + 1) }
@@ -272,19 +276,20 @@ fn after_trouble(trouble: Trouble, tries: u32) -> Verdict {
         Trouble::DiskWrite => retry("SteamCMD could not write", tries, 3, 5),
         Trouble::Corrupt => retry("files are missing or corrupt; SteamCMD fetches them again", tries, 5, 5),
         Trouble::Unknown => retry("SteamCMD failed without a reason that is known", tries, 3, 10),
-        Trouble::NoSpace => failed("the disk is full: free some space (the game takes about 9 GB), then install again"),
+        Trouble::NoSpace => failed(DISK_FULL),
         Trouble::NoSubscription => failed(
             "this Steam login does not own the game: log in with an account that does (left4me install --login USER)",
         ),
         Trouble::Login => failed("Steam refuses the login: log in again on the box (left4me install --login USER)"),
         Trouble::RateLimit => failed("Steam refuses more logins for now: wait half an hour, then install again"),
-        Trouble::Offline => {
-            failed("SteamCMD cannot reach Steam: the box has no network, no DNS, or a firewall is in the way")
-        }
-        Trouble::Libraries => failed(
-            "SteamCMD is a 32-bit program and its libraries are missing: Debian, Ubuntu: apt install lib32gcc-s1 \
-             lib32stdc++6 libc6-i386 lib32z1; RPM systems: dnf install glibc.i686 libstdc++.i686 libgcc.i686",
+        Trouble::Offline => failed(
+            "SteamCMD cannot reach Steam (it says that it needs to be online to update): the box has no network, no DNS, \
+                 or a firewall is in the way",
         ),
+        Trouble::Libraries => Verdict::Failed(format!(
+            "SteamCMD is a 32-bit program and its libraries are missing. {}",
+            super::probe::LIBRARIES
+        )),
     }
 }
 

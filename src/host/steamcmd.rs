@@ -11,6 +11,8 @@ use super::paths::Paths;
 
 /// Debian's, in its package `steamcmd`.
 const DEBIAN: &str = "/usr/games/steamcmd";
+/// What is run of Valve's archive; its last file to appear, so that where it is all of it is.
+pub const SCRIPT: &str = "steamcmd.sh";
 
 /// A SteamCMD that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,25 +24,21 @@ pub enum Program {
 }
 
 impl Program {
-    /// The configured one, else Valve's in `steam/`, else Debian's.
+    /// The configured one, else Valve's in `steam/`, else Debian's; `None`: there is none yet.
     ///
     /// # Errors
-    /// A text that says how to install it.
-    pub fn find(paths: &Paths, configured: Option<&Path>) -> Result<Self, String> {
-        let ours = paths.steam().join("steamcmd.sh");
+    /// The configured one is not there: a text that says what to do.
+    pub fn find(paths: &Paths, configured: Option<&Path>) -> Result<Option<Self>, String> {
+        let ours = paths.steam().join(SCRIPT);
         match configured {
-            Some(path) if path.is_file() => Ok(Self::At(path.to_owned())),
+            Some(path) if path.is_file() => Ok(Some(Self::At(path.to_owned()))),
             Some(path) => Err(format!(
                 "steamcmd is set to {}, and there is no such program: correct it in the configuration, or set it to auto",
                 path.display()
             )),
-            None if ours.is_file() => Ok(Self::Ours(ours)),
-            None if Path::new(DEBIAN).is_file() => Ok(Self::At(DEBIAN.into())),
-            None => Err(format!(
-                "SteamCMD is not installed: on Debian and Ubuntu `apt install steamcmd` (non-free, i386), elsewhere unpack \
-                 Valve's steamcmd_linux.tar.gz into {}",
-                paths.steam().display()
-            )),
+            None if ours.is_file() => Ok(Some(Self::Ours(ours))),
+            None if Path::new(DEBIAN).is_file() => Ok(Some(Self::At(DEBIAN.into()))),
+            None => Ok(None),
         }
     }
 
@@ -108,10 +106,11 @@ mod tests {
         paths.create().unwrap();
         let missing = base.path().join("nowhere");
         assert!(Program::find(&paths, Some(&missing)).unwrap_err().contains("nowhere"));
-        std::fs::write(paths.steam().join("steamcmd.sh"), "#!/bin/sh\n").unwrap();
-        let ours = Program::find(&paths, None).unwrap();
+        assert!(matches!(Program::find(&paths, None), Ok(None | Some(Program::At(_)))), "Debian's, or none");
+        std::fs::write(paths.steam().join(SCRIPT), "#!/bin/sh\n").unwrap();
+        let ours = Program::find(&paths, None).unwrap().unwrap();
         assert!(matches!(ours, Program::Ours(_)) && ours.is_32_bit());
-        let own = Program::find(&paths, Some(Path::new("/proc/self/exe"))).unwrap();
+        let own = Program::find(&paths, Some(Path::new("/proc/self/exe"))).unwrap().unwrap();
         assert!(!own.is_32_bit(), "this test is a 64-bit program");
     }
 

@@ -21,6 +21,8 @@ pub async fn run(run: &Run) -> Result<(), Ending> {
 /// Writes spec and generated files. Also a step of start and restart.
 pub(super) async fn write_spec(run: &Run) -> Result<(), Ending> {
     let server = run.server()?;
+    // Until it is written, nobody else knows that the layers it names are about to be used.
+    let _naming_layers = run.context.specs.read().await;
     let spec = run.domain(move |domain| domain.spec(server)).await?;
     run.log.say(&format!(
         "port {}, {} game layer(s), {} overlay(s), {} argument(s), {} config line(s)",

@@ -1,14 +1,16 @@
 //! A job's log: lines go to a queue at once and to the store in batches, one commit for many lines.
 //!
-//! A client sees a line only after its commit (the event leaves after it), so a line shown is a line stored. When the
-//! store cannot take lines (a full disk), the job learns it at the next [`JobLog::flush`] and fails with that reason.
+//! A client sees a line only after its commit (the event leaves after it), so a line shown is a line stored. While the
+//! store cannot take lines (a full disk) they wait here; a source that prints much waits with them ([`JobLog::backlog`]).
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::domain::Domain;
+use crate::domain::{Domain, Refusal};
+use crate::model::ansi::clean;
 use crate::model::id::JobId;
 use crate::model::job::{Stream, cut_line};
 use crate::model::machine::Progressing;
@@ -17,15 +19,20 @@ use crate::model::time::Timestamp;
 /// Lines of one commit at most: keeps a transaction short.
 const BATCH: usize = 2_000;
 
+/// How long to wait before the store is offered lines again that it could not take.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A line on its way: when, where from, what.
+type Line = (Timestamp, Stream, String);
+
 /// The queue of one job.
 pub struct JobLog {
     job: JobId,
     line_max: usize,
-    pending: Mutex<Vec<(Timestamp, Stream, String)>>,
+    pending: Mutex<Vec<Line>>,
     queued: Notify,
     drained: Notify,
     busy: AtomicBool,
-    broken: Mutex<Option<String>>,
     cancelled: watch::Sender<bool>,
 }
 
@@ -39,62 +46,74 @@ impl JobLog {
             queued: Notify::new(),
             drained: Notify::new(),
             busy: AtomicBool::new(false),
-            broken: Mutex::default(),
             cancelled: watch::Sender::new(false),
         }
     }
 
-    /// Queues a line of the stream. Line breaks within `text` make several lines.
+    /// Queues a line of the stream, with its colours and no other escape sequence. Line breaks within `text` make several
+    /// lines.
     pub fn line(&self, stream: Stream, text: &str) {
         let at = Timestamp::now();
         let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for line in text.split('\n') {
-            pending.push((at, stream, cut_line(line.trim_end_matches('\r'), self.line_max)));
+            pending.push((at, stream, self.stored(line)));
         }
         drop(pending);
         self.queued.notify_one();
     }
 
-    /// Writes queued lines until the log is dropped from its runner; spawned beside the job.
+    /// A line as it is stored.
+    pub fn stored(&self, line: &str) -> String {
+        cut_line(&clean(line.trim_end_matches('\r')), self.line_max)
+    }
+
+    /// Writes queued lines until the log is dropped from its runner; spawned beside the job. What the store cannot take
+    /// now (a full disk) is kept and offered again: no line is lost, and no number left out.
     pub async fn write(&self, domain: Domain) {
         loop {
             self.queued.notified().await;
             loop {
-                let batch = self.take();
+                let batch = Arc::new(self.take());
                 if batch.is_empty() {
                     break;
                 }
-                let (domain, job) = (domain.clone(), self.job);
-                let written = tokio::task::spawn_blocking(move || domain.append_lines(job, batch)).await;
-                let error = match written {
-                    Ok(Ok(_)) => None,
-                    Ok(Err(refusal)) => Some(refusal.to_string()),
-                    Err(error) => Some(error.to_string()),
-                };
-                if let Some(error) = error {
-                    log::error!("job {}: its log cannot be written: {error}", self.job);
-                    *self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-                }
+                self.store(&domain, &batch).await;
             }
             self.busy.store(false, Ordering::Release);
             self.drained.notify_waiters();
         }
     }
 
-    /// Waits until every line queued so far is stored, or says why it is not.
-    pub async fn flush(&self) -> Result<(), String> {
+    async fn store(&self, domain: &Domain, batch: &Arc<Vec<Line>>) {
+        let mut told = false;
+        loop {
+            let (domain, job, lines) = (domain.clone(), self.job, batch.clone());
+            let error = match tokio::task::spawn_blocking(move || domain.append_lines(job, lines.as_slice())).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(refusal @ Refusal::Store(_))) => refusal.to_string(),
+                // Time does not mend these.
+                Ok(Err(refusal)) => return log::error!("job {}: its log cannot be written: {refusal}", self.job),
+                Err(error) => return log::error!("job {}: its log cannot be written: {error}", self.job),
+            };
+            if !told {
+                told = true;
+                log::error!("job {}: its log cannot be written: {error}; trying again", self.job);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Waits until every line queued so far is stored, for as long as that takes.
+    pub async fn flush(&self) {
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             // Registered before the check, so that a wake between the two is not lost.
             drained.as_mut().enable();
-            if let Some(error) = self.broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
-                return Err(error);
-            }
             let idle = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
                 && !self.busy.load(Ordering::Acquire);
             if idle {
-                return Ok(());
+                return;
             }
             drained.await;
         }
@@ -115,7 +134,7 @@ impl JobLog {
         self.cancelled.borrow()
     }
 
-    fn take(&self) -> Vec<(Timestamp, Stream, String)> {
+    fn take(&self) -> Vec<Line> {
         let mut pending = self.pending.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !pending.is_empty() {
             self.busy.store(true, Ordering::Release);

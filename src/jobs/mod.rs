@@ -4,17 +4,23 @@
 //! does in order. A step is written to the store before it begins, every step may be done again after a crash, and the
 //! crash tests walk the names. Nothing here decides who may ask for what: that is `domain`.
 
+mod attempt;
 pub mod delete;
 pub mod initialize;
 pub mod install;
 pub mod joblog;
+pub mod layers;
 pub mod restart;
 pub mod runner;
 pub mod start;
+mod steamcmd;
 pub mod stop;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::RwLock;
 
 use crate::domain::{Domain, Refusal};
 use crate::host::launch::Limits;
@@ -41,8 +47,55 @@ pub struct Context {
     pub workers: usize,
     /// The SteamCMD program; `None`: look for it.
     pub steamcmd: Option<PathBuf>,
+    /// Where it is fetched from, when there is none.
+    pub steamcmd_url: String,
+    /// Held for writing while layers are looked through, for reading while a spec is made and written.
+    pub specs: RwLock<()>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
     /// Most characters of one log line.
     pub line_max: usize,
+}
+
+/// How long things may take before they count as hung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Silence of SteamCMD: it says something at least this often, slow disks included.
+    pub silence: Duration,
+    /// All of an install's downloads.
+    pub install: Duration,
+    /// Merging layers into one.
+    pub compaction: Duration,
+    /// A start, until the game is ready; the supervisor holds to it.
+    pub start: Duration,
+}
+
+impl Timeouts {
+    /// The usual ones, with the configured one of a start. In builds with debug assertions
+    /// `LEFT4ME_TESTS_STEAMCMD_SILENCE` sets the silence, in seconds, so that a test need not wait so long.
+    pub fn new(start: Duration) -> Self {
+        let silence = Duration::from_mins(20);
+        #[cfg(debug_assertions)]
+        let silence = std::env::var("LEFT4ME_TESTS_STEAMCMD_SILENCE")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(silence, Duration::from_secs);
+        Self { silence, install: Duration::from_hours(12), compaction: Duration::from_hours(2), start }
+    }
+
+    /// Longest that a job of this operation may take; `None`: it keeps its own time. What is given up here may go on
+    /// outside of us: the state of the server says what became of it.
+    pub fn of(&self, operation: Operation) -> Option<Duration> {
+        match operation {
+            // Its steps have limits of their own: a cut in the middle would leave SteamCMD working for nobody.
+            Operation::Install => None,
+            Operation::Initialize => Some(Duration::from_mins(10)),
+            Operation::Start => Some(self.start + Duration::from_mins(10)),
+            Operation::Stop => Some(Duration::from_mins(5)),
+            Operation::Restart => Some(self.start + Duration::from_mins(15)),
+            Operation::Delete => Some(Duration::from_hours(1)),
+        }
+    }
 }
 
 /// One job under way.

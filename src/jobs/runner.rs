@@ -19,6 +19,7 @@ use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::job::{Job, JobState, Operation};
 use crate::model::machine::Progressing;
+use crate::model::pace::duration;
 
 /// How long to wait before the end of a job is stored again.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
@@ -121,7 +122,7 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
     }
     // A task of its own, so that a panic ends the job and not the runner.
     let run = Run { context, job, log: log.clone() };
-    let mut result = match tokio::spawn(async move { carry_out(&run).await }).await {
+    let result = match tokio::spawn(async move { carry_out(&run).await }).await {
         Ok(result) => result,
         Err(error) => Err(Ending::failed(format!("an internal error ended the job: {error}"))),
     };
@@ -130,11 +131,7 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
         Err(Ending::Failed { error, .. }) => log.complain(error),
         Err(Ending::Cancelled) => log.say("cancelled"),
     }
-    if let Err(error) = log.flush().await
-        && result.is_ok()
-    {
-        result = Err(Ending::failed(format!("the job's log could not be stored: {error}")));
-    }
+    log.flush().await;
     writer.abort();
     let outcome = match result {
         Ok(()) => Outcome { state: JobState::Succeeded, exit_code: Some(0), error: None },
@@ -158,7 +155,21 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
     }
 }
 
+/// Carries it out within its time.
 async fn carry_out(run: &Run) -> Result<(), Ending> {
+    let operation = run.job.operation;
+    let Some(limit) = run.context.timeouts.of(operation) else { return work_of(run).await };
+    match tokio::time::timeout(limit, work_of(run)).await {
+        Ok(result) => result,
+        Err(_) => Err(Ending::failed(format!(
+            "the {} took longer than {} and was given up: look at the server's state and at the disk, then ask again",
+            operation.word(),
+            duration(limit.as_secs())
+        ))),
+    }
+}
+
+async fn work_of(run: &Run) -> Result<(), Ending> {
     match run.job.operation {
         Operation::Install => install::run(run).await,
         Operation::Initialize => initialize::run(run).await,

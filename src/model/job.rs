@@ -9,6 +9,8 @@
 //!                                                  as a new job that names it in `retry_of`)
 //! ```
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::{JobId, ServerId, UserId};
@@ -56,6 +58,33 @@ pub struct Job {
     pub last_seq: u64,
     /// What `desired_state` was before this job was asked for; cancelling restores it.
     pub desired_before: Option<DesiredState>,
+}
+
+impl Job {
+    /// A queued job of nobody's server, as it is when it has just been asked for; the caller adds whom and what it is about.
+    pub fn queued(id: JobId, operation: Operation, user_id: Option<UserId>, username: String, now: Timestamp) -> Self {
+        Self {
+            id,
+            user_id,
+            username,
+            server_id: None,
+            owner_id: None,
+            server_name: None,
+            operation,
+            state: JobState::Queued,
+            exit_code: None,
+            error: None,
+            created_at: now,
+            started_at: None,
+            finished_at: None,
+            retry_of: None,
+            step: None,
+            progress: None,
+            cancel_requested: false,
+            last_seq: 0,
+            desired_before: None,
+        }
+    }
 }
 
 /// What a job does.
@@ -218,30 +247,18 @@ pub fn cut_line(text: &str, max: usize) -> String {
     cut
 }
 
-/// May this job begin now? `active` holds every queued and running job, oldest first (smallest id), this one included.
+/// The first job that may begin now, as its index. `active` holds every queued and running job, first place first.
 ///
 /// Jobs of one server run one after another, in order; jobs of different servers beside each other; an install
 /// excludes other installs only (contract §2).
-pub fn may_start(job: &Job, active: &[Job], workers: usize) -> bool {
-    if job.state != JobState::Queued {
-        return false;
+pub fn next_to_start(active: &[Job], workers: usize) -> Option<usize> {
+    let is_running = |job: &&Job| job.state == JobState::Running;
+    if active.iter().filter(is_running).count() >= workers {
+        return None;
     }
-    let running = active.iter().filter(|other| other.state == JobState::Running).count();
-    running < workers
-        && !active.iter().any(|other| {
-            other.id != job.id
-                && same_lane(job, other)
-                && (other.state == JobState::Running || (other.state == JobState::Queued && other.id < job.id))
-        })
-}
-
-/// Whether two jobs must not run at the same time: of one server, or both installs.
-pub fn same_lane(a: &Job, b: &Job) -> bool {
-    match (a.server_id, b.server_id) {
-        (Some(a), Some(b)) => a == b,
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
+    // Lanes in which something runs, or in which something queued stands before.
+    let mut taken: HashSet<Option<ServerId>> = active.iter().filter(is_running).map(|job| job.server_id).collect();
+    active.iter().position(|job| job.state == JobState::Queued && taken.insert(job.server_id))
 }
 
 #[cfg(test)]
@@ -249,29 +266,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A job with only the fields that scheduling looks at.
     fn job(id: u64, server: Option<u64>, state: JobState) -> Job {
-        Job {
-            id: JobId(id),
-            user_id: None,
-            username: "system".into(),
-            server_id: server.map(ServerId),
-            owner_id: None,
-            server_name: None,
-            operation: if server.is_some() { Operation::Start } else { Operation::Install },
-            state,
-            exit_code: None,
-            error: None,
-            created_at: Timestamp(0),
-            started_at: None,
-            finished_at: None,
-            retry_of: None,
-            step: None,
-            progress: None,
-            cancel_requested: false,
-            last_seq: 0,
-            desired_before: None,
-        }
+        let operation = if server.is_some() { Operation::Start } else { Operation::Install };
+        let queued = Job::queued(JobId(id), operation, None, "system".into(), Timestamp(0));
+        Job { server_id: server.map(ServerId), state, ..queued }
+    }
+
+    /// The rule as the contract words it, for one job.
+    fn may_start(jobs: &[Job], at: usize, workers: usize) -> bool {
+        let in_the_way = |(index, other): (usize, &Job)| {
+            other.server_id == jobs[at].server_id && (other.state == JobState::Running || index < at)
+        };
+        jobs[at].state == JobState::Queued
+            && jobs.iter().filter(|job| job.state == JobState::Running).count() < workers
+            && !jobs.iter().enumerate().any(in_the_way)
     }
 
     #[test]
@@ -284,31 +292,45 @@ mod tests {
 
     #[test]
     fn an_install_runs_beside_a_server_job() {
-        let jobs = [job(1, None, JobState::Running), job(2, Some(7), JobState::Queued), job(3, None, JobState::Queued)];
-        assert!(may_start(&jobs[1], &jobs, 4));
-        assert!(!may_start(&jobs[2], &jobs, 4));
+        let jobs = [job(1, None, JobState::Running), job(2, None, JobState::Queued), job(3, Some(7), JobState::Queued)];
+        assert_eq!(next_to_start(&jobs, 4), Some(2));
+        assert_eq!(next_to_start(&jobs[..2], 4), None, "installs exclude each other");
+        assert_eq!(next_to_start(&jobs, 1), None, "the one worker is busy");
     }
 
     proptest! {
+        #[test]
+        fn what_starts_next_is_the_first_job_that_the_rule_admits(
+            jobs in proptest::collection::vec((proptest::option::of(1u64..5), any::<bool>()), 0..24),
+            workers in 0usize..6,
+        ) {
+            let jobs: Vec<Job> = jobs
+                .iter()
+                .zip(1..)
+                .map(|((lane, runs), id)| job(id, *lane, if *runs { JobState::Running } else { JobState::Queued }))
+                .collect();
+            prop_assert_eq!(next_to_start(&jobs, workers), (0..jobs.len()).find(|at| may_start(&jobs, *at, workers)));
+        }
+
         #[test]
         fn starting_whatever_may_start_keeps_lanes_order_and_workers(
             lanes in proptest::collection::vec(proptest::option::of(1u64..4), 1..24),
             finish in proptest::collection::vec(any::<prop::sample::Index>(), 0..48),
             workers in 1usize..5,
         ) {
-            let mut jobs: Vec<Job> = lanes.iter().enumerate().map(|(i, lane)| job(i as u64 + 1, *lane, JobState::Queued)).collect();
+            let mut jobs: Vec<Job> = lanes.iter().zip(1..).map(|(lane, id)| job(id, *lane, JobState::Queued)).collect();
             let mut finish = finish.into_iter();
             loop {
-                while let Some(next) = (0..jobs.len()).find(|i| may_start(&jobs[*i], &jobs, workers)) {
+                while let Some(next) = next_to_start(&jobs, workers) {
                     jobs[next].state = JobState::Running;
                 }
                 let running: Vec<usize> = (0..jobs.len()).filter(|i| jobs[*i].state == JobState::Running).collect();
                 prop_assert!(running.len() <= workers);
                 for a in &running {
                     for b in &running {
-                        prop_assert!(a == b || !same_lane(&jobs[*a], &jobs[*b]));
+                        prop_assert!(a == b || jobs[*a].server_id != jobs[*b].server_id);
                     }
-                    prop_assert!(!jobs.iter().any(|other| other.state == JobState::Queued && other.id < jobs[*a].id && same_lane(other, &jobs[*a])));
+                    prop_assert!(!jobs[..*a].iter().any(|other| other.server_id == jobs[*a].server_id));
                 }
                 if running.is_empty() {
                     break;

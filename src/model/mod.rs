@@ -3,6 +3,7 @@
 //! Nothing here does I/O or knows a table, a URL or a path of this machine. Parsing is total: whatever comes from
 //! outside becomes either a value that keeps its rules or a [`FieldError`] that names the field and says how to mend it.
 
+pub mod ansi;
 pub mod audit;
 pub mod blueprint;
 pub mod build;
@@ -14,6 +15,7 @@ pub mod machine;
 pub mod name;
 pub mod network;
 pub mod overlay;
+pub mod pace;
 pub mod port;
 pub mod server;
 pub mod settings;

@@ -11,6 +11,7 @@ use crate::model::audit::AuditEntry;
 use crate::model::blueprint::{Blueprint, config_warnings};
 use crate::model::job::Job;
 use crate::model::overlay::{Overlay, OverlaySource, Revision};
+use crate::model::pace::Pace;
 use crate::model::time::Timestamp;
 use crate::model::user::{ApiToken, User};
 
@@ -45,6 +46,15 @@ pub fn job(job: &Job) -> Value {
         "retry_of": job.retry_of, "step": job.step, "progress": job.progress,
         "cancel_requested": job.cancel_requested, "last_seq": job.last_seq,
     })
+}
+
+/// How far a job is, and how fast it moves where that is known; `None`: it tells no progress.
+pub fn progress(job: &Job, pace: Option<Pace>) -> Option<Value> {
+    let progress = job.progress.as_ref()?;
+    Some(json!({
+        "phase": progress.phase, "done": progress.done, "total": progress.total,
+        "bytes_per_second": pace.map(|pace| pace.bytes_per_second), "seconds_left": pace.and_then(|pace| pace.seconds_left),
+    }))
 }
 
 /// A blueprint, with what may go wrong although it was accepted.

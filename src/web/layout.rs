@@ -9,6 +9,7 @@ use super::Web;
 use super::error::Fault;
 use super::extract::Viewer;
 use crate::model::job::Job;
+pub use crate::model::pace::size;
 use crate::model::time::Timestamp;
 
 /// HTMX without inline style and without eval; refused forms (4xx) are shown like any other answer.
@@ -268,18 +269,6 @@ pub fn when(at: Timestamp) -> Markup {
 /// A time that may not have come yet.
 pub fn when_maybe(at: Option<Timestamp>) -> Markup {
     at.map_or_else(|| html! { span.muted { "–" } }, when)
-}
-
-/// Bytes with a unit.
-pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["bytes", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
 }
 
 /// The note that HTMX puts into the page after a request for a job.

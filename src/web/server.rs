@@ -42,11 +42,18 @@ pub struct Limits {
     pub header_time: Duration,
     /// How long open requests may last after the stop.
     pub drain: Duration,
+    /// How long the log of a job waits for a reader that takes nothing before it tells it to come back later.
+    pub slow_reader: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 512, header_time: Duration::from_secs(15), drain: Duration::from_secs(5) }
+        Self {
+            connections: 512,
+            header_time: Duration::from_secs(15),
+            drain: Duration::from_secs(5),
+            slow_reader: Duration::from_secs(30),
+        }
     }
 }
 

@@ -95,7 +95,8 @@ impl Panel {
     pub fn install(&self, actor: &Actor) {
         let job = self.domain.request_install(actor).unwrap();
         let layer: LayerId = self.domain.next_layer().unwrap();
-        self.domain.publish_build(job.id, layer, 1).unwrap();
+        let base = self.domain.active_build().unwrap().map(|build| build.layers).unwrap_or_default();
+        self.domain.publish_build(job.id, layer, &base, 1).unwrap();
         self.domain.cancel_job(actor, job.id).unwrap();
     }
 

@@ -234,7 +234,7 @@ fn a_new_port_is_claimed_at_once_and_the_old_one_retires_until_the_game_has_ende
         panel.domain.update_server(&bob, other.id, move_to(27015), &nobody()),
         Err(Refusal::PortTaken { port: 27015, .. })
     ));
-    panel.domain.game_ended(server.id).unwrap();
+    panel.domain.observe(server.id, ActualState::Stopped, None).unwrap();
     assert_eq!(panel.ports(), [27016, 27050]);
     panel.domain.update_server(&bob, other.id, move_to(27015), &nobody()).unwrap();
 }

@@ -30,7 +30,6 @@ enum Step {
     Release(prop::sample::Index),
     Pass(i64),
     Observe(prop::sample::Index, ActualState),
-    GameEnded(prop::sample::Index),
     Cleanup,
     Clear,
 }
@@ -54,7 +53,6 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::Release),
         1 => (1i64..100).prop_map(Step::Pass),
         3 => (index(), state).prop_map(|(index, state)| Step::Observe(index, state)),
-        1 => index().prop_map(Step::GameEnded),
         1 => Just(Step::Cleanup),
         1 => Just(Step::Clear),
     ]
@@ -144,7 +142,6 @@ impl World {
             Step::Observe(index, state) => {
                 self.pick(index).map_or(Ok(()), |server| domain.observe(server.id, state, None))
             }
-            Step::GameEnded(index) => self.pick(index).map_or(Ok(()), |server| domain.game_ended(server.id)),
             Step::Cleanup => domain.cleanup_ports(&self.actor, None, false).map(|_| ()),
             Step::Clear => domain.clear_claims(&self.actor).map(|_| ()),
         };

@@ -162,6 +162,25 @@ fn a_spec_holds_the_latest_blueprint_the_active_build_and_the_ports() {
 }
 
 #[test]
+fn a_build_stands_on_the_layers_over_which_it_was_filled_and_a_job_publishes_once() {
+    let panel = Panel::new();
+    let admin = panel.admin();
+    panel.install(&admin);
+    panel.install(&admin);
+    let job = panel.domain.request_install(&admin).unwrap();
+    let layer = panel.domain.next_layer().unwrap();
+    // While SteamCMD works over layers 2 and 1, an admin goes back to the build that is layer 1 alone.
+    let first = panel.domain.list_builds(&admin).unwrap()[1].build.id;
+    panel.domain.activate_build(&admin, first).unwrap();
+    let base = [LayerId(2), LayerId(1)];
+    let build = panel.domain.publish_build(job.id, layer, &base, 1).unwrap();
+    assert_eq!(build.layers, [3, 2, 1].map(LayerId));
+    assert_eq!(panel.domain.publish_build(job.id, layer, &base, 1).unwrap(), build, "again, after a crash");
+    assert_eq!(panel.domain.list_builds(&admin).unwrap().len(), 3);
+    assert_eq!(panel.domain.build_of_job(job.id).unwrap(), Some(build));
+}
+
+#[test]
 fn going_back_to_an_earlier_build_is_for_admins_and_takes_effect_in_specs() {
     let panel = Panel::new();
     let admin = panel.admin();
@@ -173,9 +192,14 @@ fn going_back_to_an_earlier_build_is_for_admins_and_takes_effect_in_specs() {
     assert!(matches!(panel.domain.activate_build(&bob, builds[1].build.id), Err(Refusal::Forbidden(_))));
     panel.domain.activate_build(&admin, builds[1].build.id).unwrap();
     assert_eq!(panel.domain.spec(server.id).unwrap().game, [LayerId(1)]);
-    assert!(matches!(panel.domain.forget_build(&admin, builds[1].build.id), Err(Refusal::Conflict(_))));
-    panel.domain.forget_build(&admin, builds[0].build.id).unwrap();
-    assert_eq!(panel.domain.next_layer().unwrap(), LayerId(3), "layers are not numbered again");
+    panel.install(&admin);
+    panel.install(&admin);
+    panel.domain.activate_build(&admin, builds[1].build.id).unwrap();
+    let used: Vec<LayerId> = panel.domain.retire_builds(1).unwrap().into_iter().collect();
+    let left: Vec<_> = panel.domain.list_builds(&admin).unwrap().iter().map(|view| view.build.id.0).collect();
+    assert_eq!(left, [4, 1], "the newest and the active one stay");
+    assert_eq!(used, [1, 3, 4].map(LayerId), "the newest stands on a layer of one that is gone");
+    assert_eq!(panel.domain.next_layer().unwrap(), LayerId(5), "layers are not numbered again");
 }
 
 #[test]

@@ -23,7 +23,10 @@ async fn server(user: &Client, name: &str) -> (ServerId, JobId) {
 async fn append(site: &Site, job: JobId, lines: Vec<String>) {
     site.run(move |domain| {
         domain
-            .append_lines(job, lines.into_iter().map(|line| (Timestamp::now(), Stream::Stdout, line)).collect())
+            .append_lines(
+                job,
+                lines.into_iter().map(|line| (Timestamp::now(), Stream::Stdout, line)).collect::<Vec<_>>(),
+            )
             .unwrap()
     })
     .await;

@@ -6,6 +6,7 @@ use left4me::model::job::Operation;
 use serde_json::{Value, json};
 
 use crate::support::panel::Panel;
+use crate::support::stand_in::StandIn;
 use crate::support::{eventually, processes};
 
 /// Waits until no job is queued or running; answers all jobs, newest first.
@@ -88,22 +89,56 @@ fn a_daemon_killed_at_any_step_of_a_server_operation_leaves_what_a_run_without_t
     }
 }
 
+/// What a run of SteamCMD begins with in a job's log.
+const RUN: &str = "\nsteamcmd +";
+
 #[test]
 fn an_install_whose_daemon_is_killed_leaves_nothing_half_done() {
     let mut panel = Panel::start();
+    let mut whole = 0;
     for step in steps(Operation::Install) {
+        let before = panel.get("/admin/builds")["items"].as_array().map_or(0, Vec::len);
         let (asked, jobs) = crash_at(&mut panel, Operation::Install, step, "/admin/install");
         let job = jobs.iter().find(|job| job["id"] == asked["id"]).expect("the job is not lost");
-        let state = job["state"].as_str().unwrap_or_default();
-        assert!(matches!(state, "succeeded" | "interrupted"), "{step}: {job}");
+        let builds = panel.get("/admin/builds")["items"].as_array().map_or(0, Vec::len);
+        // Once SteamCMD has done its work, the job ends as it would have without the crash, and it does it once.
+        if matches!(*step, "verify" | "publish" | "tidy") {
+            let log = panel.job_log(job);
+            assert_eq!(job["state"], "succeeded", "{step}: {log}");
+            assert_eq!(log.matches(RUN).count(), 2, "{step}: {log}");
+            whole += 1;
+            assert!(builds == before + 1 || builds == 3, "{step}: {before} builds were {builds} in the end");
+        } else {
+            assert_eq!(job["state"], "interrupted", "{step}: {job}");
+            assert_eq!(builds, before, "{step}");
+        }
         let left: Vec<_> = std::fs::read_dir(panel.data("installation"))
             .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
             .unwrap_or_default();
-        assert!(!left.iter().any(|name| name.contains(".new")), "{step}: {left:?}");
+        assert!(!left.iter().any(|name| name.contains('.')), "{step}: {left:?}");
         assert!(!panel.data("runtime").join(format!("install-{}", asked["id"])).exists(), "{step}");
         assert!(!processes::of_folder(panel.folder.path()).iter().any(|process| process.command.contains("steamcmd")));
     }
-    let blueprint = panel.with_game();
+    assert_eq!(whole, 3);
+    let blueprint = panel.blueprint("plain", &[], &[]);
     let server = panel.server("after all that", blueprint);
     panel.must(&format!("/servers/{server}/start"));
+}
+
+#[test]
+fn an_install_whose_daemon_is_killed_in_the_middle_of_the_download_goes_on_where_it_is() {
+    let stand_in = StandIn::of("gated");
+    let mut panel = stand_in.panel();
+    let job = panel.admin("POST", "/admin/install", &Value::Null).expect(202).json();
+    eventually("the download", || panel.job_log(&job).contains("downloading").then_some(()));
+    panel.kill();
+    panel.start_again();
+    StandIn::let_go(&panel);
+    let job = panel.finished(&job);
+    let log = panel.job_log(&job);
+    assert_eq!(job["state"], "succeeded", "{log}");
+    assert_eq!((StandIn::runs(&panel), log.matches("\ndownloading\n").count()), (2, 1), "{log}");
+    let lines = panel.events(&format!("/jobs/{}/stream", job["id"])).take_while(|event| event.kind != "end");
+    let numbers: Vec<u64> = lines.filter_map(|event| event.id.parse().ok()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "no line is lost or doubled");
 }

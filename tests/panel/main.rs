@@ -5,8 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod builds;
 mod commands;
 mod crash;
+mod fetch;
+mod full;
+mod install;
 mod life;
 mod outlives;
 mod ports;

@@ -244,7 +244,7 @@ fn a_game_that_no_server_owns_is_shown_and_ended_on_the_admins_word_and_ours_are
     );
     assert!(found(&panel, ours.pid).is_none(), "a game of ours was taken for a stray");
 
-    let page = panel.admin_page("/ports/check").body;
+    let page = panel.page("/ports/check");
     assert!(page.contains(&format!("/ports/strays/{}/end", child.id())), "{page}");
     let end = format!("/ports/strays/{}/end", child.id());
     let other = json!({"start_time": shown["start_time"].as_u64().expect("a time") + 1});

@@ -9,6 +9,7 @@ pub mod http;
 pub mod panel;
 pub mod processes;
 pub mod said;
+pub mod stand_in;
 
 use std::time::{Duration, Instant};
 

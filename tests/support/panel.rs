@@ -31,9 +31,11 @@ pub struct Panel {
     pub logged: Arc<Mutex<String>>,
     /// Bearer token of the admin; see [`Panel::admin`].
     token: String,
-    /// Session of the admin's browser.
-    cookie: String,
+    /// Cookie and CSRF token of the admin's session.
+    pub session: (String, String),
     environment: BTreeMap<String, String>,
+    /// Its data lie on a file system of their own.
+    is_mounted: bool,
 }
 
 /// How a panel is made.
@@ -43,6 +45,9 @@ pub struct Setup {
     pub config: Vec<String>,
     /// Variables added to its environment.
     pub environment: Vec<(&'static str, String)>,
+    /// Its data lie on a file system of their own with so many MiB. Only where the test may mount; see
+    /// [`may_become_another`].
+    pub data_mib: Option<u64>,
 }
 
 impl Panel {
@@ -71,6 +76,12 @@ impl Panel {
         std::os::unix::fs::symlink("left4me", folder.path().join("steamcmd")).expect("a link");
         for sub in ["data", "run", "data/overlays"] {
             fs::create_dir(folder.path().join(sub)).expect("a folder");
+            if let ("data", Some(mib)) = (sub, setup.data_mib) {
+                let options = std::ffi::CString::new(format!("size={mib}m")).expect("options");
+                let flags = rustix::mount::MountFlags::empty();
+                rustix::mount::mount("tmpfs", folder.path().join(sub), "tmpfs", flags, Some(options.as_c_str()))
+                    .expect("a small file system");
+            }
         }
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut config = vec![
@@ -92,9 +103,19 @@ impl Panel {
                 chown(folder.path().join(sub), Some(UID), Some(UID)).expect("an owner");
             }
         }
+        let is_mounted = setup.data_mib.is_some();
         let environment = setup.environment.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         let (child, address, logged) = launch(folder.path(), &environment);
-        Self { folder, address, child, logged, token: String::new(), cookie: String::new(), environment }
+        Self {
+            folder,
+            address,
+            child,
+            logged,
+            token: String::new(),
+            session: Default::default(),
+            environment,
+            is_mounted,
+        }
     }
 
     /// The command line on this panel's configuration.
@@ -140,7 +161,20 @@ impl Panel {
         let answer =
             self.json_as(&cookie, &csrf, "POST", "/account/tokens", &json!({"label": "tests", "scope": "admin"}));
         answer.expect(201).json()["token"].as_str().expect("a token").clone_into(&mut self.token);
-        self.cookie = cookie;
+        self.session = (cookie, csrf);
+    }
+
+    /// A page, as the admin's browser gets it.
+    #[track_caller]
+    pub fn page(&self, path: &str) -> String {
+        http::send(self.address, "GET", path, &[("cookie", &self.session.0)], b"").expect(200).body
+    }
+
+    /// A form that the admin's browser sends.
+    #[track_caller]
+    pub fn click(&self, path: &str) -> Answer {
+        let headers = [("cookie", self.session.0.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+        http::send(self.address, "POST", path, &headers, form(&[("csrf_token", &self.session.1)]).as_bytes())
     }
 
     /// Logs in as a browser does; answers cookie and CSRF token.
@@ -176,12 +210,6 @@ impl Panel {
         http::try_send(self.address, method, path, &headers, body.to_string().as_bytes())
     }
 
-    /// A page as the admin's browser gets it.
-    #[track_caller]
-    pub fn admin_page(&self, path: &str) -> Answer {
-        http::send(self.address, "GET", path, &[("cookie", &self.cookie)], b"").expect(200)
-    }
-
     /// What `GET path` answers the admin.
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
@@ -210,8 +238,15 @@ impl Panel {
     #[track_caller]
     pub fn finished(&self, job: &Value) -> Value {
         let id = &job["id"];
-        let _ = self.events(&format!("/jobs/{id}/stream")).find(|event| event.kind == "end").expect("an end event");
-        self.get(&format!("/jobs/{id}"))
+        loop {
+            let job = self.get(&format!("/jobs/{id}"));
+            if !matches!(job["state"].as_str(), Some("queued" | "running")) {
+                return job;
+            }
+            // A stream that has shown its most lines says so and is opened anew.
+            let path = format!("/jobs/{id}/stream?last_seq={}", job["last_seq"]);
+            self.events(&path).find(|event| event.kind == "end" || event.kind == "more").expect("an end event");
+        }
     }
 
     /// Runs an operation that must succeed.
@@ -222,13 +257,27 @@ impl Panel {
         job
     }
 
-    /// All lines of a job.
+    /// The lines that a job, ended or not, has stored by now.
     pub fn job_log(&self, job: &Value) -> String {
-        let id = &job["id"];
-        self.events(&format!("/jobs/{id}/stream"))
-            .take_while(|event| event.kind != "end")
-            .map(|event| event.data + "\n")
-            .collect()
+        let last = self.get(&format!("/jobs/{}", job["id"]))["last_seq"].as_u64().unwrap_or(0);
+        let (mut text, mut seen) = (String::new(), 0);
+        while seen < last {
+            for event in self.events(&format!("/jobs/{}/stream?last_seq={seen}", job["id"])) {
+                match event.kind.as_str() {
+                    "stdout" | "stderr" => {
+                        seen = event.id.parse().expect("a number");
+                        text.push_str(&event.data);
+                        text.push('\n');
+                    }
+                    "progress" => continue,
+                    _ => break,
+                }
+                if seen >= last {
+                    break;
+                }
+            }
+        }
+        text
     }
 
     /// Installs the simulated game, makes a blueprint without overlays, and answers its id.
@@ -308,6 +357,9 @@ impl Drop for Panel {
         }
         let folder = self.folder.path().to_owned();
         eventually("the end of every process", || processes::of_folder(&folder).is_empty().then_some(()));
+        if self.is_mounted {
+            let _ = rustix::mount::unmount(folder.join("data"), rustix::mount::UnmountFlags::DETACH);
+        }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         if std::thread::panicking() {
             eprintln!(

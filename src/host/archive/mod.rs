@@ -1,6 +1,6 @@
 //! Archives that admins upload, unpacked into a folder of a managed overlay.
 //!
-//! Called by supervise (for pages, through `model::machine`). The archive is hostile until it is unpacked: every name, size
+//! Called by supervise (for pages, through `model::machine`), and by [`super::fetch`] for SteamCMD's own archive. The archive is hostile until it is unpacked: every name, size
 //! and link is checked before anything is written, caps are counted on what really comes out, and a refusal leaves
 //! nothing behind. Knows no store: who may upload, and which revision is current, is decided above.
 
@@ -34,13 +34,15 @@ pub struct Caps {
     pub ratio: u64,
     /// Bytes up to which the ratio is not asked: small archives of text compress well.
     pub free: u64,
+    /// Whether a file that a tar archive calls executable becomes one: only for programs of a source that we chose.
+    pub programs: bool,
 }
 
 impl Default for Caps {
     /// The largest campaigns are some 1 GiB, the largest plug-in collections some thousands of files; maps and text
     /// compress to a tenth at best.
     fn default() -> Self {
-        Self { bytes: 8 << 30, entries: 100_000, ratio: 100, free: 16 << 20 }
+        Self { bytes: 8 << 30, entries: 100_000, ratio: 100, free: 16 << 20, programs: false }
     }
 }
 

@@ -93,7 +93,9 @@ fn one(kind: EntryType, entry: &mut Entry<impl Read>, before: Before, tree: &mut
         EntryType::Directory => tree.folder(&path),
         EntryType::Regular | EntryType::Continuous => {
             let size = entry.header().entry_size().map_err(|error| wrong(&error))?;
-            tree.file(&path, size, entry)
+            let program = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
+            tree.file(&path, size, entry)?;
+            if program { tree.executable(&path) } else { Ok(()) }
         }
         EntryType::Symlink => tree.link(&path, names::link_target(&path, &target)?),
         EntryType::Link => tree.hard_link(&path, &names::clean(&target)?),

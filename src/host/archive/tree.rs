@@ -131,6 +131,15 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
+    /// The archive calls this file, which was unpacked, a program.
+    pub fn executable(&mut self, path: &str) -> Result<(), FilesError> {
+        if !self.caps.programs {
+            return Ok(());
+        }
+        let full = self.root.join(path);
+        fs::set_permissions(&full, Permissions::from_mode(0o755)).map_err(|error| machine("making", &full, &error))
+    }
+
     fn copy(
         &mut self,
         path: &str,

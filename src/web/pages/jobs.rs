@@ -4,11 +4,17 @@ use maud::{Markup, html};
 use warp::http::StatusCode;
 
 use crate::domain::jobs::JobFilter;
+use crate::domain::{Domain, Page};
+use crate::model::ansi;
 use crate::model::id::{JobId, ServerId};
 use crate::model::job::{Job, JobLine, JobState, Operation};
+use crate::model::pace::{self, Pace};
+use crate::model::server::Server;
+use crate::model::time::Timestamp;
+use crate::model::user::Actor;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
-use crate::web::layout::{action, badge, next_link, size, when, when_maybe};
+use crate::web::layout::{action, badge, next_link, when, when_maybe};
 use crate::web::{json, reply};
 
 /// States that a filter may name.
@@ -40,7 +46,11 @@ fn filter(call: &Call) -> Result<JobFilter, Fault> {
                 .ok_or_else(|| Fault::field("operation", "is no operation"))?,
         ),
     };
-    Ok(JobFilter { server_id: call.query.number("server_id")?.map(ServerId), state, operation })
+    let server_id = match call.query.typed("server_id") {
+        Some("") => None,
+        Some(_) | None => call.query.number("server_id")?.map(ServerId),
+    };
+    Ok(JobFilter { server_id, state, operation })
 }
 
 /// `GET /jobs`.
@@ -51,11 +61,16 @@ pub async fn list(given: Given) -> Answer {
     if call.is_json() {
         return Ok(call.list(&jobs, json::job));
     }
-    let state = call.query.typed("state").unwrap_or_default();
-    let own = match call.query.typed("server_id") {
-        Some(id) => format!("/jobs?server_id={id}&state={state}"),
-        None => format!("/jobs?state={state}"),
-    };
+    let typed = |name| call.query.typed(name).unwrap_or_default();
+    let (state, operation, server) = (typed("state"), typed("operation"), typed("server_id"));
+    let own = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(
+            [("state", state), ("operation", operation), ("server_id", server)]
+                .iter()
+                .filter(|(_, value)| !value.is_empty()),
+        )
+        .finish();
+    let servers = call.run(|web, actor| servers_of(&web.domain, actor)).await?;
     Ok(call.show(
         "Jobs",
         &html! {
@@ -67,13 +82,31 @@ pub async fn list(given: Given) -> Answer {
                         option value="" { "any" }
                         @for option in STATES { option value=(option.word()) selected[option.word() == state] { (option.word()) } }
                     }
+                    label for="operation" { "Operation" }
+                    select #operation name="operation" {
+                        option value="" { "any" }
+                        @for option in Operation::ALL { option value=(option.word()) selected[option.word() == operation] { (option.word()) } }
+                    }
+                    label for="server_id" { "Server" }
+                    select #server_id name="server_id" {
+                        option value="" { "any" }
+                        @for option in &servers {
+                            @let id = option.id.to_string();
+                            option value=(id) selected[id == server] { (option.name) }
+                        }
+                    }
                     button type="submit" { "Show" }
                 }
             }
             div.card.scroll { (table(&jobs.items)) }
-            (next_link(&own, jobs.next.as_deref()))
+            (next_link(&format!("/jobs{}{own}", if own.is_empty() { "" } else { "?" }), jobs.next.as_deref()))
         },
     ))
+}
+
+/// Servers to choose from, by name: those that the first page of the actor's list holds.
+fn servers_of(domain: &Domain, actor: &Actor) -> crate::domain::Result<Vec<Server>> {
+    Ok(domain.list_servers(actor, &Page::first(Page::MAX))?.items.into_iter().map(|view| view.server).collect())
 }
 
 /// Jobs as rows.
@@ -103,11 +136,27 @@ fn server(job: &Job) -> Markup {
     html! { @if let Some(id) = job.server_id { a href=(format!("/servers/{id}")) { (name) } } @else { "–" } }
 }
 
+/// How long it took, or takes until now.
 fn took(job: &Job) -> String {
     match (job.started_at, job.finished_at) {
-        (Some(start), Some(end)) => format!("{} s", end.seconds_since(start)),
-        (Some(_), None) => "…".to_owned(),
+        (Some(start), Some(end)) => pace::duration(end.seconds_since(start).max(0) as u64),
+        (Some(start), None) => format!("{} …", pace::duration(Timestamp::now().seconds_since(start).max(0) as u64)),
         (None, _) => "–".to_owned(),
+    }
+}
+
+/// Where the same is asked for again, once a job has ended; `None`: there is nothing left to do it to.
+fn again(job: &Job) -> Option<String> {
+    if job.state.is_active() {
+        return None;
+    }
+    match (job.operation, job.server_id) {
+        (Operation::Install, _) => Some("/admin/install".into()),
+        (Operation::Initialize | Operation::Start | Operation::Stop | Operation::Restart, Some(server)) => {
+            Some(format!("/servers/{server}/{}", job.operation.word()))
+        }
+        // A delete that failed can be asked for on the server's page, which warns first.
+        (Operation::Delete, _) | (_, None) => None,
     }
 }
 
@@ -120,8 +169,11 @@ pub async fn show(id: u64, given: Given) -> Answer {
     let id = JobId(id);
     let job = call.run(move |web, actor| web.domain.job(actor, id)).await?;
     if call.is_json() {
-        return Ok(reply::json_with(StatusCode::OK, &json::job(&job)));
+        let mut value = json::job(&job);
+        value["progress"] = json::progress(&job, call.web.domain.hub().pace(id)).into();
+        return Ok(reply::json_with(StatusCode::OK, &value));
     }
+    let again = run_again(&call, &job).await;
     // The newest lines: the page shows where it is, the stream goes on from there.
     let after = job.last_seq.saturating_sub(LINES as u64);
     let lines = call.run(move |web, actor| web.domain.lines_after(actor, id, after, LINES)).await?;
@@ -130,7 +182,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
         &format!("Job {id}"),
         &html! {
             div.head { h1 { (job.operation.word()) @if let Some(name) = &job.server_name { " " (name) } } }
-            (state_markup(&call, &job))
+            (state_markup(&call, &job, again.as_deref()))
             section.card {
                 h2 { "Log" }
                 @if after > 0 { p.hint { (after) " earlier lines are left out here; " a href=(format!("/jobs/{id}/stream")) { "the whole log" } "." } }
@@ -142,10 +194,10 @@ pub async fn show(id: u64, given: Given) -> Answer {
 
 fn log(id: JobId, lines: &[(u64, JobLine)], last: u64, live: bool) -> Markup {
     html! {
-        div.console data-job-log=[live.then(|| format!("/jobs/{id}/stream?last_seq={last}"))] {
+        div.console data-job-log=[live.then(|| format!("/jobs/{id}/stream?last_seq={last}&colours=1"))] {
             pre.log role="log" aria-label="Log" aria-live="off" tabindex="0" data-lines {
                 @for (_, line) in lines {
-                    span.line data-stream=(line.stream.word()) { (line.text) "\n" }
+                    span.line data-stream=(line.stream.word()) { (coloured(&line.text)) "\n" }
                 }
             }
             @if lines.is_empty() {
@@ -155,15 +207,37 @@ fn log(id: JobId, lines: &[(u64, JobLine)], last: u64, live: bool) -> Markup {
     }
 }
 
+/// A line with its colours as classes.
+pub fn coloured(line: &str) -> Markup {
+    html! {
+        @for (style, text) in ansi::pieces(line) {
+            @let classes = style.classes();
+            @if classes.is_empty() { (text) } @else { span class=(classes) { (text) } }
+        }
+    }
+}
+
 /// `GET /jobs/{id}/state`: the facts alone, after they changed.
 pub async fn state(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let job = call.run(move |web, actor| web.domain.job(actor, JobId(id))).await?;
-    Ok(reply::fragment(state_markup(&call, &job)))
+    let again = run_again(&call, &job).await;
+    Ok(reply::fragment(state_markup(&call, &job, again.as_deref())))
 }
 
-fn state_markup(call: &Call, job: &Job) -> Markup {
+/// Where this viewer may ask for the same again.
+async fn run_again(call: &Call, job: &Job) -> Option<String> {
+    let path = again(job)?;
+    let may = match job.server_id {
+        None => call.viewer().is_some_and(|viewer| viewer.admin),
+        Some(server) => call.run(move |web, actor| web.domain.server(actor, server)).await.is_ok(),
+    };
+    may.then_some(path)
+}
+
+fn state_markup(call: &Call, job: &Job, again: Option<&str>) -> Markup {
     let id = job.id;
+    let now: Option<Pace> = call.web.domain.hub().pace(id);
     html! {
         section.card data-live=(format!("job-{id}")) hx-get=(format!("/jobs/{id}/state")) hx-trigger="live" hx-swap="outerHTML" {
             div.head {
@@ -171,6 +245,7 @@ fn state_markup(call: &Call, job: &Job) -> Markup {
                 @if job.state == JobState::Queued || (job.state == JobState::Running && job.operation == Operation::Install) {
                     (action(&format!("/jobs/{id}/cancel"), "Cancel", "danger", call.csrf()))
                 }
+                @if let Some(path) = again { (action(path, "Run again", "", call.csrf())) }
             }
             dl.facts {
                 div { dt { "Job" } dd.number { (id) } }
@@ -179,6 +254,7 @@ fn state_markup(call: &Call, job: &Job) -> Markup {
                 div { dt { "Asked for" } dd { (when(job.created_at)) } }
                 div { dt { "Began" } dd { (when_maybe(job.started_at)) } }
                 div { dt { "Ended" } dd { (when_maybe(job.finished_at)) } }
+                div { dt { "Took" } dd.number { (took(job)) } }
                 @if let Some(step) = &job.step { div { dt { "Step" } dd { (step) } } }
                 @if let Some(code) = job.exit_code { div { dt { "Exit code" } dd.number { (code) } } }
                 @if let Some(first) = job.retry_of { div { dt { "Runs again" } dd { a href=(format!("/jobs/{first}")) { "job " (first) } } } }
@@ -188,10 +264,10 @@ fn state_markup(call: &Call, job: &Job) -> Markup {
                     label for="progress" { (progress.phase) }
                     @if progress.total > 0 {
                         progress #progress max=(progress.total) value=(progress.done) {}
-                        span.number { (size(progress.done)) " of " (size(progress.total)) }
                     } @else {
                         progress #progress {}
                     }
+                    span.number data-progress-text { (pace::describe(progress, now)) }
                 }
             }
             @if let Some(error) = &job.error { div.alert.bad { p { (error) } } }

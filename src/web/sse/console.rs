@@ -9,7 +9,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use warp::sse::Event;
 
-use super::{Out, Ticket, data, json_event, resume_from};
+use super::{Out, Ticket, data, json_event, resume_from, shown, with_colours};
+use crate::model::ansi::clean;
 use crate::model::event::Event as Change;
 use crate::model::id::ServerId;
 use crate::model::machine::{ConsoleChunk, ConsoleCursor, ConsoleError};
@@ -43,7 +44,9 @@ pub async fn stream(id: u64, given: Given) -> Answer {
         Some(cursor) => cursor,
         None => tail(&call.web, id, lines as usize).await?,
     };
-    let follow = Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, lines: Lines::from(from) };
+    let colours = with_colours(&call);
+    let follow =
+        Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, colours, lines: Lines::from(from) };
     Ok(super::answer(&call.web, move |out| follow.run(out, changes, grown)))
 }
 
@@ -65,6 +68,7 @@ struct Follow {
     web: Arc<Web>,
     ticket: Ticket,
     id: ServerId,
+    colours: bool,
     lines: Lines,
 }
 
@@ -176,7 +180,7 @@ impl Follow {
                 }
             }
             for (end, text) in lines {
-                if out.send(data(Event::default().id(end.to_string()), &text)).await.is_err() {
+                if out.send(data(Event::default().id(end.to_string()), &shown(&text, self.colours))).await.is_err() {
                     return false;
                 }
             }
@@ -234,52 +238,17 @@ impl Lines {
     }
 }
 
-/// What a terminal would show of a line: escape sequences and control characters go, what a lone CR overwrites too.
-pub fn harmless(line: &[u8]) -> String {
+/// What a terminal would show of a line, with its colours and no other escape sequence: what a lone CR overwrites goes.
+fn harmless(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
-    let text = text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default();
-    let mut clean = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => skip_escape(&mut chars),
-            '\t' => clean.push(c),
-            c if c.is_control() => {}
-            c => clean.push(c),
-        }
-    }
-    clean
-}
-
-/// Skips the rest of an escape sequence (ECMA-48 §5.4; OSC ends at BEL or ST).
-fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match chars.next() {
-        Some('[') => {
-            for c in chars.by_ref() {
-                if ('@'..='~').contains(&c) {
-                    break;
-                }
-            }
-        }
-        Some(']' | 'P' | '^' | '_' | 'X') => {
-            while let Some(c) = chars.next() {
-                if c == '\u{7}' {
-                    break;
-                }
-                if c == '\u{1b}' {
-                    chars.next_if_eq(&'\\');
-                    break;
-                }
-            }
-        }
-        Some(_) | None => {}
-    }
+    clean(text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ansi::plain;
     use proptest::prelude::*;
 
     fn chunk(start: u64, bytes: &[u8]) -> ConsoleChunk {
@@ -301,8 +270,11 @@ mod tests {
     }
 
     #[test]
-    fn colours_bells_and_titles_are_taken_out() {
-        assert_eq!(harmless(b"\x1b[31mred\x1b[0m \x07bell\x1b]0;title\x07 \x1b]2;x\x1b\\end\r\n"), "red bell end");
+    fn colours_stay_and_bells_and_titles_are_taken_out() {
+        assert_eq!(
+            harmless(b"\x1b[31mred\x1b[0m \x07bell\x1b]0;title\x07 \x1b]2;x\x1b\\end\r\n"),
+            "\x1b[0;31mred\x1b[0m bell end"
+        );
         assert_eq!(harmless(b"10%\r20%\r\n"), "20%");
         assert_eq!(harmless(b"\xff\xfe ok\n"), "\u{fffd}\u{fffd} ok");
     }
@@ -329,7 +301,7 @@ mod tests {
                 let rest = Lines::from(*end).take(&chunk(*end, &text[*end as usize..])).1;
                 prop_assert_eq!(&rest[..], &expected[index + 1..]);
             }
-            prop_assert!(expected.iter().all(|(_, line)| !line.chars().any(|c| c.is_control() && c != '\t')));
+            prop_assert!(expected.iter().all(|(_, line)| !plain(line).chars().any(|c| c.is_control() && c != '\t')));
         }
     }
 }

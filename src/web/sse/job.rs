@@ -3,7 +3,7 @@
 use tokio::sync::broadcast::error::RecvError;
 use warp::sse::Event;
 
-use super::{Out, Ticket, data, json_event, resume_from};
+use super::{Gone, Out, Reader, Ticket, data, json_event, resume_from, shown, with_colours};
 use crate::model::event::Event as Change;
 use crate::model::id::JobId;
 use crate::web::error::Answer;
@@ -23,7 +23,9 @@ pub async fn stream(id: u64, given: Given) -> Answer {
     // Listening begins before the first read: whatever is committed in between wakes the task.
     let changes = call.web.domain.hub().listen();
     call.run(move |web, actor| web.domain.job(actor, id)).await?;
-    let follow = Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, last: from, progress: None };
+    let colours = with_colours(&call);
+    let follow =
+        Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, colours, last: from, progress: None };
     Ok(super::answer(&call.web, move |out| follow.run(out, changes)))
 }
 
@@ -31,41 +33,37 @@ struct Follow {
     web: Arc<Web>,
     ticket: Ticket,
     id: JobId,
+    colours: bool,
     last: u64,
     progress: Option<serde_json::Value>,
-}
-
-/// Why sending stops.
-enum Stop {
-    /// The reader left, may not read any more, or has had its replay.
-    Closed,
 }
 
 impl Follow {
     async fn run(mut self, out: Out, mut changes: tokio::sync::broadcast::Receiver<Change>) {
         let stop = self.web.stop.clone();
+        let mut out = Reader::new(out, self.web.settings.limits.slow_reader);
         let limit = self.web.domain.rules().log_replay_limit;
         let mut replay = Some(limit);
         loop {
             // The state is read before the lines: when it says "ended", the lines that follow are all there are.
             let id = self.id;
             let Ok(job) = self.ticket.run(&self.web, move |web, actor| web.domain.job(actor, id)).await else { return };
-            if self.send_lines(&out, &mut replay).await.is_err() {
+            if self.send_lines(&mut out, &mut replay).await.is_err() {
                 return;
             }
             replay = None;
-            let progress = job.progress.as_ref().map(|progress| serde_json::json!(progress));
+            let progress = json::progress(&job, self.web.domain.hub().pace(id));
             if progress.is_some() && progress != self.progress {
                 self.progress = progress;
                 if let Some(progress) = &self.progress
-                    && out.send(json_event("progress", progress)).await.is_err()
+                    && out.send(json_event("progress", progress), &self.last.to_string()).await.is_err()
                 {
                     return;
                 }
             }
             if !job.state.is_active() {
                 // The reader may have left; nothing follows either way.
-                let _ = out.send(json_event("end", &json::job(&job))).await;
+                let _ = out.send(json_event("end", &json::job(&job)), &self.last.to_string()).await;
                 return;
             }
             loop {
@@ -91,25 +89,24 @@ impl Follow {
     }
 
     /// Sends every line that is stored after the last. `replay`: how many may be sent before the client must come back.
-    async fn send_lines(&mut self, out: &Out, replay: &mut Option<usize>) -> Result<(), Stop> {
+    async fn send_lines(&mut self, out: &mut Reader, replay: &mut Option<usize>) -> Result<(), Gone> {
         loop {
             let (id, last) = (self.id, self.last);
             let want = replay.map_or(BATCH, |left| left.min(BATCH));
             if want == 0 {
                 let rest =
                     self.ticket.run(&self.web, move |web, actor| web.domain.lines_after(actor, id, last, 1)).await;
-                if rest.map_err(|_| Stop::Closed)?.is_empty() {
+                if rest.map_err(|_| Gone)?.is_empty() {
                     return Ok(());
                 }
-                // The client resumes with its last id; one that left needs no word.
-                let _ = out.send(data(Event::default().event("more"), &self.last.to_string())).await;
-                return Err(Stop::Closed);
+                out.come_back(&self.last.to_string());
+                return Err(Gone);
             }
             let lines = self
                 .ticket
                 .run(&self.web, move |web, actor| web.domain.lines_after(actor, id, last, want))
                 .await
-                .map_err(|_| Stop::Closed)?;
+                .map_err(|_| Gone)?;
             if lines.is_empty() {
                 return Ok(());
             }
@@ -118,7 +115,7 @@ impl Follow {
             }
             for (seq, line) in lines {
                 let event = Event::default().id(seq.to_string()).event(line.stream.word());
-                out.send(data(event, &line.text)).await.map_err(|_| Stop::Closed)?;
+                out.send(data(event, &shown(&line.text, self.colours)), &self.last.to_string()).await?;
                 self.last = seq;
             }
         }

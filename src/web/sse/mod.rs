@@ -23,6 +23,7 @@ use super::Web;
 use super::error::Fault;
 use super::extract::{Call, Who, actor_of};
 use crate::domain::Refusal;
+use crate::model::ansi;
 use crate::model::event::Event as Change;
 use crate::model::user::Actor;
 
@@ -43,9 +44,63 @@ pub fn data(event: Event, text: &str) -> Event {
     event.data(format!(" {clean}"))
 }
 
+/// Whether the reader asked for the lines with their colours: our own pages do.
+pub fn with_colours(call: &Call) -> bool {
+    call.query.typed("colours") == Some("1")
+}
+
+/// A line as this reader gets it: text alone, or with sequences that set one of sixteen colours or bold, and no others.
+pub fn shown(line: &str, colours: bool) -> String {
+    if colours { ansi::clean(line) } else { ansi::plain(line) }
+}
+
 /// A named event with JSON.
 pub fn json_event(name: &'static str, value: &serde_json::Value) -> Event {
     data(Event::default().event(name), &value.to_string())
+}
+
+/// A reader that is waited for, but not for ever: one that is too slow is told to come back, and its task ends.
+pub struct Reader {
+    out: Out,
+    /// A place in the channel for the last word to a reader that takes nothing any more.
+    last: Option<mpsc::OwnedPermit<Event>>,
+    patience: Duration,
+}
+
+/// The reader left, or was told to come back.
+#[derive(Debug)]
+pub struct Gone;
+
+impl Reader {
+    /// Of a stream that was just opened.
+    pub fn new(out: Out, patience: Duration) -> Self {
+        let last = out.clone().try_reserve_owned().ok();
+        Self { out, last, patience }
+    }
+
+    /// Sends an event; `resume`: the id from which a reader that is too slow goes on.
+    pub async fn send(&mut self, event: Event, resume: &str) -> Result<(), Gone> {
+        match self.out.send_timeout(event, self.patience).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Gone),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                self.come_back(resume);
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Tells the reader to open the stream anew, behind this id.
+    pub fn come_back(&mut self, resume: &str) {
+        if let Some(place) = self.last.take() {
+            place.send(data(Event::default().event("more"), resume));
+        }
+    }
+
+    /// The reader has left.
+    pub async fn closed(&self) {
+        self.out.closed().await;
+    }
 }
 
 /// Starts the task and answers with its stream.

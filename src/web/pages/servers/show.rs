@@ -10,12 +10,14 @@ use super::pending;
 use crate::domain::Page;
 use crate::domain::jobs::JobFilter;
 use crate::domain::servers::ServerView;
+use crate::model::ansi;
 use crate::model::id::ServerId;
 use crate::model::machine::{ConsoleError, Facts};
 use crate::model::server::ActualState;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::layout::{badge, csrf_field, live_action, when};
+use crate::web::pages::jobs::coloured;
 use crate::web::sse::console::Lines;
 use crate::web::{json as objects, reply};
 
@@ -207,7 +209,7 @@ pub fn card_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Mar
 
 fn console_markup(call: &Call, id: ServerId) -> Markup {
     html! {
-        div.console data-console=(format!("/servers/{id}/logs/stream?lines={LOG_LINES}")) {
+        div.console data-console=(format!("/servers/{id}/logs/stream?lines={LOG_LINES}&colours=1")) {
             div.console-tools hidden {
                 label { "Search " input type="search" data-search autocomplete="off"; }
                 button.quiet type="button" data-copy-log { "Copy" }
@@ -234,7 +236,8 @@ pub async fn logs(id: u64, given: Given) -> Answer {
     let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
     let lines = read(&call, id, lines).await?;
     if call.is_json() {
-        let items: Vec<_> = lines.iter().map(|(cursor, text)| json!({ "cursor": cursor, "text": text })).collect();
+        let items: Vec<_> =
+            lines.iter().map(|(cursor, text)| json!({ "cursor": cursor, "text": ansi::plain(text) })).collect();
         return Ok(reply::json_with(StatusCode::OK, &json!({ "items": items, "next": null })));
     }
     Ok(call.show(
@@ -242,7 +245,7 @@ pub async fn logs(id: u64, given: Given) -> Answer {
         &html! {
             div.head { h1 { "Console of " (view.server.name) } a.button href=(format!("/servers/{id}")) { "Back" } }
             section.card {
-                pre.log tabindex="0" { @for (_, text) in &lines { (text) "\n" } @if lines.is_empty() { "Nothing yet." } }
+                pre.log tabindex="0" { @for (_, text) in &lines { (coloured(text)) "\n" } @if lines.is_empty() { "Nothing yet." } }
             }
         },
     ))
