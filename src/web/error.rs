@@ -104,6 +104,11 @@ impl Fault {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json or application/x-www-form-urlencoded")
     }
 
+    /// 429.
+    pub fn too_many(message: impl Into<String>, retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
+    }
+
     /// 500: a bug of ours, logged where it was met.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "left4me met a bug; its journal says more")
@@ -232,13 +237,17 @@ impl From<Refusal> for Fault {
             )),
             Refusal::LastAdmin => conflict("this is the last admin of the box; make another one an admin first".into()),
             Refusal::Conflict(message) => conflict(message),
-            Refusal::TooMany { retry_after } => Self {
-                retry_after: Some(retry_after),
-                ..Self::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    format!("too many failed attempts; try again in {} minutes", retry_after.div_ceil(60)),
-                )
-            },
+            Refusal::TooMany { retry_after } => Self::too_many(
+                format!("too many failed attempts; try again in {} minutes", retry_after.div_ceil(60)),
+                retry_after,
+            ),
+            Refusal::TooManySignUps { retry_after } => Self::too_many(
+                format!(
+                    "too many accounts were asked for from your address; try again in {} minutes",
+                    retry_after.div_ceil(60)
+                ),
+                retry_after,
+            ),
             Refusal::Store(error) => {
                 log::error!("the store does not work: {error}");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("the store does not work: {error}"))

@@ -17,7 +17,7 @@ use super::fields::Fields;
 use super::session;
 use super::upload::{self, Parts};
 use crate::domain::{Page, Refusal};
-use crate::model::user::{Actor, Scope, User};
+use crate::model::user::{Actor, ApiToken, Scope, User};
 
 /// Most bytes of a body that is read into memory.
 pub const BODY_MAX: usize = 1 << 20;
@@ -88,8 +88,8 @@ pub enum Who {
     Token {
         /// The user.
         user: User,
-        /// What the token may do.
-        scope: Scope,
+        /// The token's record.
+        token: ApiToken,
         /// The token as it was sent: streams look it up again.
         bearer: String,
     },
@@ -259,7 +259,7 @@ async fn identify(web: &Arc<Web>, peer: Peer, headers: &HeaderMap) -> Result<Opt
             web.run(move |web| web.domain.authenticate(&bearer)).await?
         };
         return match found {
-            Some((user, token)) => Ok(Some(Who::Token { user, scope: token.scope, bearer: bearer.to_owned() })),
+            Some((user, token)) => Ok(Some(Who::Token { user, token, bearer: bearer.to_owned() })),
             None => Err(Fault::new(warp::http::StatusCode::UNAUTHORIZED, "this token is unknown, revoked or expired")),
         };
     }
@@ -350,7 +350,7 @@ impl Call {
             None if change => Err(Fault::csrf()),
             None => Err(Fault::sign_in(self.path_and_query())),
             Some(Who::System) => Ok(()),
-            Some(Who::Token { scope, .. }) => match scope {
+            Some(Who::Token { token, .. }) => match token.scope {
                 Scope::Read if change => Err(Fault::forbidden("this token may only read")),
                 Scope::Read | Scope::Operate | Scope::Admin => Ok(()),
             },
@@ -438,6 +438,6 @@ pub fn actor_of(who: Option<&Who>, address: &str) -> Actor {
         None => Actor { user_id: None, name: "nobody".into(), admin: false, address: address.to_owned() },
         Some(Who::System) => Actor::system(),
         Some(Who::Session { user, .. }) => of(user, true),
-        Some(Who::Token { user, scope, .. }) => of(user, *scope == Scope::Admin),
+        Some(Who::Token { user, token, .. }) => of(user, token.scope == Scope::Admin),
     }
 }

@@ -44,7 +44,7 @@ pub async fn stream(id: u64, given: Given) -> Answer {
         None => tail(&call.web, id, lines as usize).await?,
     };
     let follow = Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, lines: Lines::from(from) };
-    Ok(super::answer(&call.web, move |out| follow.run(out, changes, grown)))
+    super::answer(&call, move |out| follow.run(out, changes, grown))
 }
 
 /// Where the last lines begin. A server that never ran has none.

@@ -24,7 +24,7 @@ pub async fn stream(id: u64, given: Given) -> Answer {
     let changes = call.web.domain.hub().listen();
     call.run(move |web, actor| web.domain.job(actor, id)).await?;
     let follow = Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, last: from, progress: None };
-    Ok(super::answer(&call.web, move |out| follow.run(out, changes)))
+    super::answer(&call, move |out| follow.run(out, changes))
 }
 
 struct Follow {
