@@ -208,6 +208,7 @@ table! {
         get ["servers"] servers::list;
         post ["servers"] servers::create;
         get ["servers" / "new"] servers::new_page;
+        get ["servers" / "batch"] servers::batch_page;
         post ["servers" / "batch"] servers::batch;
         get ["servers" / u64] servers::show;
         post ["servers" / u64] servers::update;

@@ -21,5 +21,6 @@ mod web_objects;
 mod web_pending;
 mod web_shell;
 mod web_streams;
+mod web_table;
 mod web_totp;
 mod web_uploads;
