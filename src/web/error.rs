@@ -20,6 +20,8 @@ pub struct Fault {
     pub status: StatusCode,
     /// What, why and the remedy, for people.
     pub message: String,
+    /// The same for who reads it beside the field, where that says more.
+    pub told: Option<Box<str>>,
     /// The field that is wrong.
     pub field: Option<&'static str>,
     /// Names of what stands in the way.
@@ -42,6 +44,7 @@ impl Fault {
         Self {
             status,
             message: message.into(),
+            told: None,
             field: None,
             names: Vec::new(),
             port: None,
@@ -121,7 +124,7 @@ impl Fault {
 
     /// The text beside `field`, when this fault is about it.
     pub fn beside(&self, field: &str) -> Option<&str> {
-        (self.field == Some(field)).then_some(self.message.as_str())
+        (self.field == Some(field)).then_some(self.told.as_deref().unwrap_or(&self.message))
     }
 
     /// The one JSON shape of errors.
@@ -224,8 +227,9 @@ impl From<Refusal> for Fault {
             Refusal::NotFound(noun) => Self::new(StatusCode::NOT_FOUND, format!("{noun} not found")),
             Refusal::NameTaken => Self { field: Some("name"), ..conflict("name already in use".into()) },
             Refusal::PortTaken { port, holder } => {
+                let told = holder.as_ref().map(|holder| format!("port already in use: {holder}").into());
                 let names: Vec<String> = holder.into_iter().collect();
-                Self { port: Some(port), names, field: Some("port"), ..conflict("port already in use".into()) }
+                Self { port: Some(port), names, told, field: Some("port"), ..conflict("port already in use".into()) }
             }
             Refusal::PortsExhausted(text) => conflict(text),
             Refusal::InUse { what, names } => {

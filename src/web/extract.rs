@@ -301,6 +301,7 @@ impl Given {
         let taken = call.arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut parts) = taken else {
             call.judge(call.body.as_ref().ok().and_then(|fields| fields.typed("csrf_token")))?;
+            call.require_admin()?;
             return Err(call.body.err().unwrap_or_else(|| {
                 Fault::new(
                     warp::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -314,7 +315,7 @@ impl Given {
             let field = if wants_field { parts.leading("csrf_token").await? } else { None };
             call.judge(field.as_deref())?;
             upload::check_length(&call.headers)?;
-            if call.actor().admin { Ok(()) } else { Err(Fault::forbidden("this is for admins")) }
+            call.require_admin()
         };
         match judged.await {
             Ok(()) => Ok((call, parts)),
@@ -328,7 +329,8 @@ impl Given {
     /// An admin (a token needs the admin scope).
     pub fn admin(self) -> Result<Call, Fault> {
         let call = self.signed_in()?;
-        if call.actor().admin { Ok(call) } else { Err(Fault::forbidden("this is for admins")) }
+        call.require_admin()?;
+        Ok(call)
     }
 
     /// Whoever it is, without any judgement: for routes that decide themselves.
@@ -360,6 +362,10 @@ impl Call {
             }
             Some(Who::Session { .. }) => Ok(()),
         }
+    }
+
+    fn require_admin(&self) -> Result<(), Fault> {
+        if self.actor().admin { Ok(()) } else { Err(Fault::forbidden("this is for admins")) }
     }
 
     /// The fields of the body. A gate has already refused a body that has none.

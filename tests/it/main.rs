@@ -19,6 +19,7 @@ mod tidy;
 mod web_auth;
 mod web_objects;
 mod web_pending;
+mod web_rows;
 mod web_shell;
 mod web_streams;
 mod web_table;

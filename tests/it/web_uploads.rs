@@ -367,11 +367,7 @@ async fn bombs_of_bytes_and_of_entries_are_400_and_leave_nothing() {
     let id = managed(&admin).await;
     let ten = PIECE * PIECES as u64;
     let folder = entry(EntryType::Directory, b"d/", b"", b"");
-    let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
-    for _ in 0..1_000_000 {
-        gz.write_all(&folder).unwrap();
-    }
-    let entries_in_tar = gz.finish().unwrap();
+    let entries_in_tar = gz(&folder.repeat(1000)).repeat(1000);
     let mut entries_in_zip = whole_of_one();
     entries_in_zip.extend(b"PK\x01\x02".repeat(1_000_000));
     let mut directory = b"nav\0maps\0".to_vec();
@@ -384,7 +380,7 @@ async fn bombs_of_bytes_and_of_entries_are_400_and_leave_nothing() {
         ("10 GB of zeros in 10 MB of tar.gz", gzipped_zeros(ten), "times its own size"),
         ("10 GB of zeros behind a small file in a tar.gz", gzipped_zeros(512), "than an archive of its size may hold"),
         ("10 GB of zeros in 10 MB of zip", zipped_zeros(ten), "times its own size"),
-        ("10 GB of zeros in a zip that says less", zipped_zeros(1000), "larger than it says"),
+        ("10 GB of zeros in a zip that says less", zipped_zeros(1000), "larger than"),
         ("a million folders in a tar.gz", entries_in_tar, "100000 entries"),
         ("a million entries in a zip", entries_in_zip, "100000 entries"),
         ("a million files in a VPK", entries_in_vpk, "100000 files"),

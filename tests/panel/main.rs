@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod life;
 mod outlives;
+mod overlays;
 mod ports;
 mod ports_cli;
 mod rescue;

@@ -134,7 +134,7 @@ pub async fn password(given: Given) -> Answer {
     match outcome.await {
         Ok(()) => Ok(call.gone("/account")),
         // Named as it was sent.
-        Err(fault) if fault.field == Some("password") && !fields.has("password") => {
+        Err(fault) if fault.field == Some("password") && fields.has("new_password") => {
             refused(&call, &fields, Fault { field: Some("new_password"), ..fault }).await
         }
         Err(fault) => refused(&call, &fields, fault).await,

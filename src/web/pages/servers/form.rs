@@ -155,11 +155,8 @@ pub async fn batch(given: Given) -> Answer {
 async fn batch_form(call: &Call, fields: &Fields, fault: Option<&Fault>) -> Result<Markup, Fault> {
     let typed = |name| fields.typed(name).unwrap_or_default();
     let blueprints = blueprint_options(call).await?;
-    let reservations = if call.actor().admin {
-        call.run(|web, actor| web.domain.list_reservations(actor)).await?
-    } else {
-        Vec::new()
-    };
+    let reservations =
+        if call.actor().admin { call.run(|web, actor| web.domain.list_reservations(actor)).await? } else { Vec::new() };
     let none = (String::new(), "none".to_owned());
     let reserved = reservations.iter().filter(|view| !view.expired).map(|view| {
         let reservation = &view.reservation;
