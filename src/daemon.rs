@@ -32,7 +32,7 @@ use crate::jobs;
 use crate::live::Hub;
 use crate::model::machine::{Instances, Machine};
 use crate::store::{Store, StoreError};
-use crate::supervise::{self, Supervisor, SupervisorHandle};
+use crate::supervise::{self, Supervisor, SupervisorHandle, leftovers};
 use crate::systemd::notify;
 use crate::web;
 
@@ -105,10 +105,12 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let domain = blocking(move || open_domain(&opened)).await??;
     let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
     paths.create().map_err(|error| DaemonError::DataDir { path: config.data_dir.display().to_string(), error })?;
-    let swept = paths.clone();
-    if let Ok(Err(error)) = blocking(move || archive::sweep(&swept)).await {
-        log::warn!("what an earlier upload left could not be removed: {error}");
-    }
+    let overlays_changed = domain.hub().listen();
+    let (asked, swept) = (domain.clone(), paths.clone());
+    let left = blocking(move || leftovers::collect(&asked, &swept, true)).await?.unwrap_or_else(|error| {
+        log::warn!("what earlier uploads left could not be removed: {error}");
+        archive::Left::default()
+    });
     if rustix::process::geteuid().is_root() {
         log::warn!("left4me runs as root: it needs no root; make a user of its own, or install the package");
     }
@@ -137,6 +139,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let instances: Arc<dyn Instances> = handle.clone();
     let machine: Arc<dyn Machine> = handle;
 
+    let overlay_paths = paths.clone();
     let context = Arc::new(jobs::Context {
         domain: domain.clone(),
         paths,
@@ -176,6 +179,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
     let sweeper = tokio::spawn(sweep(tidied));
+    let collector = tokio::spawn(leftovers::follow(domain.clone(), overlay_paths, left, overlays_changed));
 
     ready(&Ready { address, domain: &domain });
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
@@ -192,6 +196,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     stop.send_replace(true);
     watchdog.abort();
     sweeper.abort();
+    collector.abort();
     let _ = tokio::join!(page_servers.join_all(), control_server);
     if ended_early.is_none() && tokio::time::timeout(DRAIN_JOBS, runner).await.is_err() {
         log::warn!("jobs were under way: the next daemon goes on with them");

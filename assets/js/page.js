@@ -64,6 +64,7 @@ for (const field of document.querySelectorAll("[data-arrange]")) {
 
   function enable(row) {
     row.draggable = true;
+    row.querySelector("[data-grip]").hidden = false;
   }
   for (const row of rows.children) enable(row);
 
@@ -87,7 +88,11 @@ for (const field of document.querySelectorAll("[data-arrange]")) {
   });
   rows.addEventListener("dragstart", (event) => {
     dragged = event.target.closest("li");
-    dragged?.classList.add("dragged");
+    if (!dragged) return;
+    dragged.classList.add("dragged");
+    event.dataTransfer.effectAllowed = "move";
+    // Some browsers drag nothing that has no data.
+    event.dataTransfer.setData("text/plain", "");
   });
   rows.addEventListener("dragover", (event) => {
     const over = event.target.closest("li");

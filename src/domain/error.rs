@@ -73,6 +73,12 @@ pub enum Refusal {
         /// Seconds until the next attempt may succeed.
         retry_after: u64,
     },
+    /// Too many sign-ups from one address. 429.
+    #[error("too many accounts were asked for from this address: try again in {retry_after} seconds")]
+    TooManySignUps {
+        /// Seconds until the next one may succeed.
+        retry_after: u64,
+    },
     /// The store failed. 503.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,5 +1,5 @@
-//! Login defence: 20 failures in 15 minutes per address and per username; it lives in the store, so a restart does not
-//! forget.
+//! Login defence: 20 failures in 15 minutes per address and per username, and 10 sign-ups per address; it lives in the
+//! store, so a restart does not forget.
 //!
 //! An attempt is counted *before* its password is looked at, in one transaction with the check, so that attempts which
 //! race cannot get past the limit; one that turns out right is taken out again.
@@ -8,13 +8,16 @@ use std::net::IpAddr;
 
 use super::{Domain, Refusal, Result};
 use crate::model::name::{parse_username, username_key};
+use crate::model::network::subscriber;
 use crate::model::time::Timestamp;
 use crate::store::tables::{ATTEMPTS, Attempts};
 use crate::store::{Read, Span, Tx};
 
 /// Failures that are let through.
 pub(super) const MAX_FAILURES: usize = 20;
-/// How long a failure counts, seconds.
+/// Sign-ups of one address that are let through in the same time: a room of friends, not a script.
+pub(super) const MAX_SIGN_UPS: usize = 10;
+/// How long an attempt counts, seconds.
 pub(super) const WINDOW_SECONDS: i64 = 15 * 60;
 
 /// An attempt that was counted.
@@ -23,20 +26,20 @@ pub(super) struct Counted {
     number: u64,
 }
 
-/// The network that an attempt comes from. One subscriber holds a whole IPv6 /64.
-fn address_key(address: &str) -> String {
-    let network = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(v4)) => v4.to_string(),
-        Ok(IpAddr::V6(v6)) => v6.to_ipv4_mapped().map_or_else(
-            || {
-                let [a, b, c, d, ..] = v6.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            },
-            |v4| v4.to_string(),
-        ),
+/// Who an attempt comes from.
+fn subscriber_of(address: &str) -> String {
+    match address.parse::<IpAddr>() {
+        Ok(address) => subscriber(address).to_string(),
         Err(_) => address.chars().take(64).collect(),
-    };
-    format!("address {network}")
+    }
+}
+
+fn address_key(address: &str) -> String {
+    format!("address {}", subscriber_of(address))
+}
+
+fn sign_up_key(address: &str) -> String {
+    format!("sign-up {}", subscriber_of(address))
 }
 
 fn name_key(username: &str) -> String {
@@ -49,19 +52,30 @@ fn drop_old(attempts: &mut Attempts, now: Timestamp) {
 }
 
 impl Domain {
-    /// Counts an attempt, or refuses it.
+    /// Counts an attempt to log in, or refuses it.
     pub(super) fn count_attempt(&self, address: Option<&str>, username: &str) -> Result<Counted> {
+        let keys = address.map(address_key).into_iter().chain([name_key(username)]).collect();
+        self.count(keys, MAX_FAILURES, |retry_after| Refusal::TooMany { retry_after })
+    }
+
+    /// Counts an attempt to sign up, or refuses it. One that succeeds counts too: it is accounts that are bounded, and the
+    /// names that one can ask for.
+    pub(super) fn count_sign_up(&self, address: &str) -> Result<()> {
+        self.count(vec![sign_up_key(address)], MAX_SIGN_UPS, |retry_after| Refusal::TooManySignUps { retry_after })?;
+        Ok(())
+    }
+
+    fn count(&self, keys: Vec<String>, most: usize, refusal: fn(u64) -> Refusal) -> Result<Counted> {
         let now = self.now();
-        let keys: Vec<String> = address.map(address_key).into_iter().chain([name_key(username)]).collect();
         self.write(|tx| {
             let mut buckets = Vec::new();
             for key in &keys {
                 let mut attempts = tx.get(&ATTEMPTS, key)?.unwrap_or_default();
                 drop_old(&mut attempts, now);
-                if attempts.tries.len() >= MAX_FAILURES {
-                    let oldest = attempts.tries[attempts.tries.len() - MAX_FAILURES].0;
+                if attempts.tries.len() >= most {
+                    let oldest = attempts.tries[attempts.tries.len() - most].0;
                     let passed = now.seconds_since(oldest).max(0);
-                    return Err(Refusal::TooMany { retry_after: (WINDOW_SECONDS - passed).max(1) as u64 });
+                    return Err(refusal((WINDOW_SECONDS - passed).max(1) as u64));
                 }
                 buckets.push(attempts);
             }

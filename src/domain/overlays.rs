@@ -3,6 +3,7 @@
 use super::audit::{note, object};
 use super::{Domain, Items, Page, Refusal, Result, overlay_path, require_admin};
 use crate::model::FieldError;
+use crate::model::event::Event;
 use crate::model::id::{BlueprintId, OverlayId};
 use crate::model::name::parse_name;
 use crate::model::overlay::{Overlay, OverlaySource};
@@ -122,8 +123,8 @@ impl Domain {
         })
     }
 
-    /// Removes an overlay that no blueprint uses. Its folder stays: path overlays are never deleted by us, and the files of
-    /// a managed one go when no instance has them mounted. Admins only.
+    /// Removes an overlay that no blueprint uses. The folder of a path overlay is never deleted by us; the files of a managed
+    /// one go (by supervise) when no instance has them mounted. Admins only.
     pub fn delete_overlay(&self, actor: &Actor, id: OverlayId) -> Result<()> {
         require_admin(actor)?;
         let now = self.now();
@@ -138,6 +139,7 @@ impl Domain {
             }
             tx.remove(&OVERLAY_NAMES, &overlay.name)?;
             tx.remove(&OVERLAYS, &id)?;
+            tx.note(Event::OverlayGone(id));
             note(tx, now, actor, "overlay.delete", &object("overlay", id, &overlay.name))
         })
     }

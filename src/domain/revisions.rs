@@ -1,5 +1,7 @@
 //! Revisions of managed overlays: immutable; a change is a new one, and servers take it at their next start.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::audit::note;
 use super::overlays::overlay_of;
 use super::{Domain, Refusal, Result, require_admin};
@@ -73,6 +75,19 @@ impl Domain {
         let read = self.read()?;
         overlay_of(&read, id)?;
         Ok(read.list(&REVISIONS, &Span::under(&id).backwards())?.into_iter().map(|(_, revision)| revision).collect())
+    }
+
+    /// Every managed overlay with the numbers of its revisions: which files belong to something.
+    pub fn managed_revisions(&self) -> Result<BTreeMap<OverlayId, BTreeSet<u64>>> {
+        let read = self.read()?;
+        let mut found = BTreeMap::new();
+        for (id, overlay) in read.list(&OVERLAYS, &Span::all())? {
+            if let OverlaySource::Managed(_) = overlay.source {
+                let numbers = read.keys(&REVISIONS, &Span::under(&id))?.into_iter().map(|(_, number)| number);
+                found.insert(id, numbers.collect());
+            }
+        }
+        Ok(found)
     }
 
     /// Makes an earlier (or later) revision the current one. Admins only.

@@ -34,6 +34,7 @@ impl Domain {
         }
         let username = new_username(username)?;
         passwords::check("password", &username, password)?;
+        self.count_sign_up(address)?;
         if by_name(&read, &username)?.is_some() {
             return Err(Refusal::NameTaken);
         }

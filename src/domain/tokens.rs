@@ -10,7 +10,7 @@ use crate::model::id::{TokenId, UserId};
 use crate::model::name::parse_label;
 use crate::model::time::Timestamp;
 use crate::model::user::{Actor, ApiToken, Scope, User};
-use crate::store::tables::{TOKENS, TOKENS_BY_DIGEST, TOKENS_BY_USER, USERS};
+use crate::store::tables::{TOKEN_MAKERS, TOKENS, TOKENS_BY_DIGEST, TOKENS_BY_USER, USERS};
 use crate::store::{Read, Span, Tx};
 
 /// What every token begins with, so that a leaked one is recognised by scanners.
@@ -21,13 +21,15 @@ const TOKENS_MAX: usize = 100;
 const LAST_USED_SECONDS: i64 = 60;
 
 impl Domain {
-    /// Makes a token for the actor and returns it, once. The scope `admin` is for admins.
+    /// Makes a token for the actor and returns it, once. The scope `admin` is for admins. `made_with`: the token that asks
+    /// for it; what it makes may neither do more nor last longer than itself, and is revoked with it.
     pub fn create_token(
         &self,
         actor: &Actor,
         label: &str,
         scope: Scope,
         expires_at: Option<Timestamp>,
+        made_with: Option<TokenId>,
     ) -> Result<(String, ApiToken)> {
         let user_id = acting_user(actor)?;
         let label = parse_label(label)?;
@@ -44,6 +46,13 @@ impl Domain {
             if !tx.has(&USERS, &user_id)? {
                 return Err(Refusal::NotFound("user"));
             }
+            let maker = match made_with {
+                None => None,
+                Some(maker) => Some(tx.get(&TOKENS, &maker)?.ok_or(Refusal::NotFound("token"))?),
+            };
+            if let Some(maker) = &maker {
+                within(maker, scope, expires_at)?;
+            }
             if tx.count(&TOKENS_BY_USER, &Span::under(&user_id))? >= TOKENS_MAX {
                 return Err(Refusal::Conflict(format!("you have {TOKENS_MAX} tokens, the most allowed: revoke one")));
             }
@@ -52,6 +61,9 @@ impl Domain {
             tx.put(&TOKENS, &id, &token)?;
             tx.put(&TOKENS_BY_DIGEST, &digest, &id)?;
             tx.put(&TOKENS_BY_USER, &(user_id, id), &())?;
+            if let Some(maker) = maker {
+                tx.put(&TOKEN_MAKERS, &id, &maker.id)?;
+            }
             note(tx, now, actor, "token.create", &object("token", id, &token.label))?;
             Ok(token)
         })?;
@@ -111,11 +123,36 @@ impl Domain {
     }
 }
 
+/// Refuses what a token may not hand on.
+fn within(maker: &ApiToken, scope: Scope, expires_at: Option<Timestamp>) -> Result<()> {
+    if scope > maker.scope {
+        return Err(Refusal::Forbidden("a token cannot make one that may do more than itself".into()));
+    }
+    match maker.expires_at {
+        Some(end) if expires_at.is_none_or(|asked| asked > end) => Err(FieldError::new(
+            "expires_at",
+            format!("must not be later than {end}, when the token ends that asks for this one"),
+        )
+        .into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Removes a token with all that were made with it.
 fn remove_token(tx: &mut Tx, token: &ApiToken) -> Result<()> {
-    tx.remove(&TOKENS, &token.id)?;
-    tx.remove(&TOKENS_BY_DIGEST, &token.digest)?;
-    tx.remove(&TOKENS_BY_USER, &(token.user_id, token.id))?;
-    tx.note(Event::TokenRevoked(token.id));
+    let mut going = vec![token.clone()];
+    while let Some(token) = going.pop() {
+        tx.remove(&TOKENS, &token.id)?;
+        tx.remove(&TOKENS_BY_DIGEST, &token.digest)?;
+        tx.remove(&TOKENS_BY_USER, &(token.user_id, token.id))?;
+        tx.remove(&TOKEN_MAKERS, &token.id)?;
+        tx.note(Event::TokenRevoked(token.id));
+        for (_, id) in tx.keys(&TOKENS_BY_USER, &Span::under(&token.user_id))? {
+            if tx.get(&TOKEN_MAKERS, &id)? == Some(token.id) {
+                going.extend(tx.get(&TOKENS, &id)?);
+            }
+        }
+    }
     Ok(())
 }
 

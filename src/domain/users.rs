@@ -177,7 +177,7 @@ impl Domain {
         if !passwords::verify(current, Some(&known.password)) {
             return Err(Refusal::WrongPassword);
         }
-        let checked = passwords::check("new_password", &known.username, new).map_err(Refusal::from);
+        let checked = passwords::check("password", &known.username, new).map_err(Refusal::from);
         let digest = checked.and_then(|()| passwords::hash(new));
         let now = self.now();
         let refused = self.write(|tx| {

@@ -137,7 +137,7 @@ pub fn unpack(paths: &Paths, url: &str) -> Result<(), FetchError> {
     let wrong = |why: String| FetchError::Archive { url: url.to_owned(), why };
     let (new, steam) = (tree(paths), paths.steam());
     fs::create_dir(&new).map_err(on_disk(&new))?;
-    archive::unpack(&part(paths), &new, CAPS).map_err(|error| match error {
+    archive::unpack(&part(paths), "steamcmd.tar.gz", &new, CAPS).map_err(|error| match error {
         FilesError::Machine(text) => FetchError::Disk { path: new.clone(), error: io::Error::other(text) },
         FilesError::Refused(_) | FilesError::Missing => wrong(error.to_string()),
     })?;

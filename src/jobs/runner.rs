@@ -53,7 +53,7 @@ pub async fn run(context: Arc<Context>, adopted: Vec<Job>, mut shutdown: watch::
                 }
                 Ok(
                     Event::Server(_) | Event::Job(_) | Event::JobLines { .. } | Event::SessionsEnded(_)
-                    | Event::TokenRevoked(_) | Event::Ports | Event::Desired(_),
+                    | Event::TokenRevoked(_) | Event::OverlayGone(_) | Event::Ports | Event::Desired(_),
                 ) => {}
                 Err(RecvError::Closed) => break,
             },

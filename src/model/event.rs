@@ -2,7 +2,7 @@
 //!
 //! An event only wakes its readers; they read the truth from the store.
 
-use super::id::{JobId, ServerId, TokenId, UserId};
+use super::id::{JobId, OverlayId, ServerId, TokenId, UserId};
 
 /// Something that a page or a driver may want to look at again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Event {
     SessionsEnded(UserId),
     /// A token was revoked.
     TokenRevoked(TokenId),
+    /// An overlay was deleted: its files go when nothing has them mounted.
+    OverlayGone(OverlayId),
     /// Port claims or reservations changed.
     Ports,
     /// The supervisor should look at this server's desired state.

@@ -79,8 +79,8 @@ pub struct Unpacked {
 pub trait Arriving: Send {
     /// The next bytes of the archive.
     fn write(&mut self, bytes: &[u8]) -> Result<(), FilesError>;
-    /// The archive is complete: checks and unpacks it beside its place.
-    fn unpack(&mut self) -> Result<Unpacked, FilesError>;
+    /// The archive, a file called `name`, is complete: checks and unpacks it beside its place.
+    fn unpack(&mut self, name: &str) -> Result<Unpacked, FilesError>;
     /// Puts the files into the place of the revision `number`, durably.
     fn place(&mut self, number: u64) -> Result<(), FilesError>;
     /// The revision is published: its files stay.
@@ -166,7 +166,7 @@ pub trait Machine: Send + Sync {
     fn facts(&self, server: ServerId) -> Option<Facts>;
     /// Begins an upload into a managed overlay. Blocks on files.
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError>;
-    /// Entries of the folder `path` of a revision, folders first. Blocks on files.
+    /// Entries of the folder `path` of a revision, or of an addon in it, folders first. Blocks on files.
     fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError>;
     /// The spec that the server was last started or initialized with, if any. Blocks on files.
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec>;

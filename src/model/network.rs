@@ -1,9 +1,9 @@
-//! Blocks of addresses: whose forwarded addresses count.
+//! Blocks of addresses: whose forwarded addresses count, and which addresses are one subscriber.
 //!
-//! Read by `config`, asked by `web`: one rule for both.
+//! Read by `config`, asked by `web` and `domain`: one rule for all.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A block of addresses, such as `10.0.0.0/8` or one address.
@@ -47,6 +47,15 @@ impl FromStr for Network {
             return Err(wrong());
         }
         Ok(Self { address, prefix })
+    }
+}
+
+/// The address that stands for a whole subscriber: an IPv6 one for its /64, which one line gets as a rule, and an IPv4
+/// address in IPv6 clothes for itself.
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 

@@ -65,7 +65,9 @@ tables! {
     TOKENS_BY_DIGEST: [u8; 32] => TokenId = "tokens_by_digest.1", 1;
     /// Tokens of a user.
     TOKENS_BY_USER: (UserId, TokenId) => () = "tokens_by_user.1", 1;
-    /// Recent failed log-ins: `address …` and `name …` → when.
+    /// Token → the token that it was made with: it goes when that one goes.
+    TOKEN_MAKERS: TokenId => TokenId = "token_makers.1", 1;
+    /// Recent attempts: failed log-ins as `address …` and `name …`, sign-ups as `sign-up …` → when.
     ATTEMPTS: String => Attempts = "attempts.1", 1;
     /// Second factors that were offered and not confirmed.
     OFFERED_FACTORS: UserId => OfferedFactor = "offered_factors.1", 1;

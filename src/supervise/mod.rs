@@ -6,6 +6,7 @@
 //! `policy.rs`, which is pure.
 
 mod instance;
+pub mod leftovers;
 mod machine;
 pub mod policy;
 pub mod ready;

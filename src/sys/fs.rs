@@ -28,9 +28,22 @@ pub fn open_handle(path: &Path) -> io::Result<OwnedFd> {
 /// Opens the folder `path` as a handle so that it cannot lie outside `root`, whatever symlinks and `..` it goes through
 /// (openat2(2), RESOLVE_BENEATH). `path` is relative to `root`.
 pub fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
-    let root = open_handle(root)?;
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let flags = OFlags::PATH | FOLDER;
+    open_under(root, path, OFlags::PATH | FOLDER)
+}
+
+/// The same for reading a file. Whatever else lies there (a pipe, say) does not hold the caller up.
+pub fn open_file_beneath(root: &Path, path: &Path) -> io::Result<std::fs::File> {
+    let file = std::fs::File::from(open_under(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no file", path.display())))
+    }
+}
+
+fn open_under(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let root = open_handle(root)?;
     loop {
         match rustix::fs::openat2(
             &root,

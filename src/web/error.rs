@@ -20,6 +20,8 @@ pub struct Fault {
     pub status: StatusCode,
     /// What, why and the remedy, for people.
     pub message: String,
+    /// The same for who reads it beside the field, where that says more.
+    pub told: Option<Box<str>>,
     /// The field that is wrong.
     pub field: Option<&'static str>,
     /// Names of what stands in the way.
@@ -42,6 +44,7 @@ impl Fault {
         Self {
             status,
             message: message.into(),
+            told: None,
             field: None,
             names: Vec::new(),
             port: None,
@@ -104,6 +107,11 @@ impl Fault {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json or application/x-www-form-urlencoded")
     }
 
+    /// 429.
+    pub fn too_many(message: impl Into<String>, retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
+    }
+
     /// 500: a bug of ours, logged where it was met.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "left4me met a bug; its journal says more")
@@ -116,7 +124,7 @@ impl Fault {
 
     /// The text beside `field`, when this fault is about it.
     pub fn beside(&self, field: &str) -> Option<&str> {
-        (self.field == Some(field)).then_some(self.message.as_str())
+        (self.field == Some(field)).then_some(self.told.as_deref().unwrap_or(&self.message))
     }
 
     /// The one JSON shape of errors.
@@ -219,8 +227,9 @@ impl From<Refusal> for Fault {
             Refusal::NotFound(noun) => Self::new(StatusCode::NOT_FOUND, format!("{noun} not found")),
             Refusal::NameTaken => Self { field: Some("name"), ..conflict("name already in use".into()) },
             Refusal::PortTaken { port, holder } => {
+                let told = holder.as_ref().map(|holder| format!("port already in use: {holder}").into());
                 let names: Vec<String> = holder.into_iter().collect();
-                Self { port: Some(port), names, field: Some("port"), ..conflict("port already in use".into()) }
+                Self { port: Some(port), names, told, field: Some("port"), ..conflict("port already in use".into()) }
             }
             Refusal::PortsExhausted(text) => conflict(text),
             Refusal::InUse { what, names } => {
@@ -232,13 +241,17 @@ impl From<Refusal> for Fault {
             )),
             Refusal::LastAdmin => conflict("this is the last admin of the box; make another one an admin first".into()),
             Refusal::Conflict(message) => conflict(message),
-            Refusal::TooMany { retry_after } => Self {
-                retry_after: Some(retry_after),
-                ..Self::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    format!("too many failed attempts; try again in {} minutes", retry_after.div_ceil(60)),
-                )
-            },
+            Refusal::TooMany { retry_after } => Self::too_many(
+                format!("too many failed attempts; try again in {} minutes", retry_after.div_ceil(60)),
+                retry_after,
+            ),
+            Refusal::TooManySignUps { retry_after } => Self::too_many(
+                format!(
+                    "too many accounts were asked for from your address; try again in {} minutes",
+                    retry_after.div_ceil(60)
+                ),
+                retry_after,
+            ),
             Refusal::Store(error) => {
                 log::error!("the store does not work: {error}");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("the store does not work: {error}"))

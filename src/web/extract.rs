@@ -17,7 +17,7 @@ use super::fields::Fields;
 use super::session;
 use super::upload::{self, Parts};
 use crate::domain::{Page, Refusal};
-use crate::model::user::{Actor, Scope, User};
+use crate::model::user::{Actor, ApiToken, Scope, User};
 
 /// Most bytes of a body that is read into memory.
 pub const BODY_MAX: usize = 1 << 20;
@@ -88,8 +88,8 @@ pub enum Who {
     Token {
         /// The user.
         user: User,
-        /// What the token may do.
-        scope: Scope,
+        /// The token's record.
+        token: ApiToken,
         /// The token as it was sent: streams look it up again.
         bearer: String,
     },
@@ -259,7 +259,7 @@ async fn identify(web: &Arc<Web>, peer: Peer, headers: &HeaderMap) -> Result<Opt
             web.run(move |web| web.domain.authenticate(&bearer)).await?
         };
         return match found {
-            Some((user, token)) => Ok(Some(Who::Token { user, scope: token.scope, bearer: bearer.to_owned() })),
+            Some((user, token)) => Ok(Some(Who::Token { user, token, bearer: bearer.to_owned() })),
             None => Err(Fault::new(warp::http::StatusCode::UNAUTHORIZED, "this token is unknown, revoked or expired")),
         };
     }
@@ -301,6 +301,7 @@ impl Given {
         let taken = call.arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut parts) = taken else {
             call.judge(call.body.as_ref().ok().and_then(|fields| fields.typed("csrf_token")))?;
+            call.require_admin()?;
             return Err(call.body.err().unwrap_or_else(|| {
                 Fault::new(
                     warp::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -314,7 +315,7 @@ impl Given {
             let field = if wants_field { parts.leading("csrf_token").await? } else { None };
             call.judge(field.as_deref())?;
             upload::check_length(&call.headers)?;
-            if call.actor().admin { Ok(()) } else { Err(Fault::forbidden("this is for admins")) }
+            call.require_admin()
         };
         match judged.await {
             Ok(()) => Ok((call, parts)),
@@ -328,7 +329,8 @@ impl Given {
     /// An admin (a token needs the admin scope).
     pub fn admin(self) -> Result<Call, Fault> {
         let call = self.signed_in()?;
-        if call.actor().admin { Ok(call) } else { Err(Fault::forbidden("this is for admins")) }
+        call.require_admin()?;
+        Ok(call)
     }
 
     /// Whoever it is, without any judgement: for routes that decide themselves.
@@ -350,7 +352,7 @@ impl Call {
             None if change => Err(Fault::csrf()),
             None => Err(Fault::sign_in(self.path_and_query())),
             Some(Who::System) => Ok(()),
-            Some(Who::Token { scope, .. }) => match scope {
+            Some(Who::Token { token, .. }) => match token.scope {
                 Scope::Read if change => Err(Fault::forbidden("this token may only read")),
                 Scope::Read | Scope::Operate | Scope::Admin => Ok(()),
             },
@@ -360,6 +362,10 @@ impl Call {
             }
             Some(Who::Session { .. }) => Ok(()),
         }
+    }
+
+    fn require_admin(&self) -> Result<(), Fault> {
+        if self.actor().admin { Ok(()) } else { Err(Fault::forbidden("this is for admins")) }
     }
 
     /// The fields of the body. A gate has already refused a body that has none.
@@ -438,6 +444,6 @@ pub fn actor_of(who: Option<&Who>, address: &str) -> Actor {
         None => Actor { user_id: None, name: "nobody".into(), admin: false, address: address.to_owned() },
         Some(Who::System) => Actor::system(),
         Some(Who::Session { user, .. }) => of(user, true),
-        Some(Who::Token { user, scope, .. }) => of(user, *scope == Scope::Admin),
+        Some(Who::Token { user, token, .. }) => of(user, token.scope == Scope::Admin),
     }
 }

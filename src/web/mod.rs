@@ -13,6 +13,7 @@ pub mod json;
 pub mod layout;
 pub mod metrics;
 pub mod pages;
+pub mod places;
 pub mod reply;
 pub mod routing;
 pub mod server;
@@ -80,6 +81,8 @@ pub struct Web {
     pub metrics: metrics::Metrics,
     /// Becomes true when the daemon ends: streams end with it.
     pub stop: watch::Receiver<bool>,
+    /// Places for streams.
+    pub streams: sse::Streams,
     /// Places for password hashes.
     hashes: Semaphore,
 }
@@ -93,6 +96,7 @@ impl Web {
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            streams: sse::Streams::new(&settings.limits),
             domain,
             machine,
             settings,
@@ -204,6 +208,7 @@ table! {
         get ["servers"] servers::list;
         post ["servers"] servers::create;
         get ["servers" / "new"] servers::new_page;
+        get ["servers" / "batch"] servers::batch_page;
         post ["servers" / "batch"] servers::batch;
         get ["servers" / u64] servers::show;
         post ["servers" / u64] servers::update;

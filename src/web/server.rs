@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::extract::Peer;
+use super::places::{Place, Places};
 use super::{Routes, Web, service};
+use crate::model::network::subscriber;
 
 /// Most header lines of a request.
 const HEADERS_MAX: usize = 64;
@@ -38,6 +41,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Most connections at a time.
     pub connections: usize,
+    /// Most connections at a time of one address (an IPv6 /64), but for trusted proxies.
+    pub connections_per_address: usize,
+    /// Most streams at a time of one user.
+    pub streams_per_user: usize,
+    /// Most streams at a time of one address.
+    pub streams_per_address: usize,
     /// How long a client may take to send a request's head, and how long it may idle before the next one.
     pub header_time: Duration,
     /// How long open requests may last after the stop.
@@ -48,8 +57,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        // A page holds two streams, and a browser six connections to one site: nobody has so many pages open by hand.
         Self {
             connections: 512,
+            connections_per_address: 128,
+            streams_per_user: 32,
+            streams_per_address: 64,
             header_time: Duration::from_secs(15),
             drain: Duration::from_secs(5),
             slow_reader: Duration::from_secs(30),
@@ -152,11 +165,16 @@ impl Accept for Control {
     }
 }
 
+/// An address holds all its places.
+struct Full;
+
 /// The connections of one listener.
 struct Connections {
     web: Arc<Web>,
     routes: Routes,
     free: Arc<Semaphore>,
+    of_address: Arc<Places<IpAddr>>,
+    turned_away: bool,
     stop: watch::Receiver<bool>,
     tasks: JoinSet<()>,
 }
@@ -164,8 +182,27 @@ struct Connections {
 impl Connections {
     fn new(web: Arc<Web>, stop: watch::Receiver<bool>) -> Self {
         let free = Arc::new(Semaphore::new(web.settings.limits.connections));
+        let of_address = Places::new(web.settings.limits.connections_per_address);
         let routes = super::routes(&web);
-        Self { web, routes, free, stop, tasks: JoinSet::new() }
+        Self { web, routes, free, of_address, turned_away: false, stop, tasks: JoinSet::new() }
+    }
+
+    /// A place among those of the peer's address, unless it holds all. A trusted proxy speaks for many and needs none.
+    fn place_of(&mut self, peer: Peer) -> Result<Option<Place<IpAddr>>, Full> {
+        let Peer::Address(address) = peer else { return Ok(None) };
+        let address = address.ip();
+        if self.web.settings.trusted_proxies.iter().any(|network| network.contains(address)) {
+            return Ok(None);
+        }
+        let place = self.of_address.take(subscriber(address));
+        if place.is_none() && !std::mem::replace(&mut self.turned_away, true) {
+            log::warn!(
+                "{address} holds {} connections, the most that one address may: more are closed. Is it a proxy? Name it \
+                 in trusted_proxies",
+                self.of_address.most()
+            );
+        }
+        place.map(Some).ok_or(Full)
     }
 
     async fn serve(mut self, listener: impl Accept) {
@@ -183,6 +220,8 @@ impl Connections {
             while self.tasks.try_join_next().is_some() {}
             match accepted {
                 Ok(Some((raw, peer))) => {
+                    // Without a place the connection ends here.
+                    let Ok(own_place) = self.place_of(peer) else { continue };
                     let prepared = listener.prepare(raw);
                     let time = self.web.settings.limits.header_time;
                     let (web, routes, stop) = (Arc::clone(&self.web), self.routes.clone(), self.stop.clone());
@@ -192,7 +231,7 @@ impl Connections {
                             Ok(Err(error)) => log::debug!("a connection ended early: {error}"),
                             Err(_) => log::debug!("a connection ended early: no TLS in time"),
                         }
-                        drop(place);
+                        drop((place, own_place));
                     });
                 }
                 Ok(None) => {}

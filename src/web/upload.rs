@@ -136,14 +136,14 @@ enum Piece {
 type Ready = (Box<dyn Arriving>, Unpacked);
 
 /// Writes a file to the disk as it comes, and unpacks it.
-pub async fn receive(mut file: Field<'static>, mut into: Box<dyn Arriving>) -> Result<Ready, Fault> {
+pub async fn receive(name: String, mut file: Field<'static>, mut into: Box<dyn Arriving>) -> Result<Ready, Fault> {
     let (sender, mut pieces) = mpsc::channel(WAITING);
     let written = tokio::task::spawn_blocking(move || -> Result<Option<Ready>, FilesError> {
         while let Some(piece) = pieces.blocking_recv() {
             match piece {
                 Piece::Bytes(bytes) => into.write(&bytes)?,
                 Piece::End => {
-                    let unpacked = into.unpack()?;
+                    let unpacked = into.unpack(&name)?;
                     return Ok(Some((into, unpacked)));
                 }
             }

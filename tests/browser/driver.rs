@@ -89,7 +89,8 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await;
     }
 
-    async fn devtools(&self, command: &str, parameters: serde_json::Value) {
+    /// A command to the browser itself.
+    pub async fn devtools(&self, command: &str, parameters: serde_json::Value) {
         self.client.issue_cmd(DevTools { command: command.to_owned(), parameters }).await.expect("a devtools command");
     }
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compress, Compression, FlushCompress};
 use http_body_util::BodyExt;
 use serde_json::json;
 use tar::{EntryType, Header};
@@ -96,20 +96,61 @@ fn file(name: &[u8], content: &[u8]) -> Vec<u8> {
     entry(EntryType::Regular, name, b"", content)
 }
 
-/// A VPK of one file, `maps/x.nav` unless said otherwise.
+/// A VPK of one file, `x.nav` in a folder.
 fn vpk(folder: &str, content: &[u8], crc: Option<u32>) -> Vec<u8> {
-    let mut sum = flate2::Crc::new();
-    sum.update(content);
-    let mut tree = format!("nav\0{folder}\0x\0").into_bytes();
-    tree.extend(crc.unwrap_or(sum.sum()).to_le_bytes());
-    tree.extend([0, 0, 0xff, 0x7f, 0, 0, 0, 0]);
-    tree.extend((content.len() as u32).to_le_bytes());
-    tree.extend([0xff, 0xff, 0, 0, 0]);
+    packed(&[("nav", folder, b"x", content)], crc)
+}
+
+/// A VPK of files: extension, folder, name, content.
+fn packed(files: &[(&str, &str, &[u8], &[u8])], crc: Option<u32>) -> Vec<u8> {
+    let (mut tree, mut data) = (Vec::new(), Vec::new());
+    for (extension, folder, name, content) in files {
+        let mut sum = flate2::Crc::new();
+        sum.update(content);
+        tree.extend(format!("{extension}\0{folder}\0").into_bytes());
+        tree.extend_from_slice(name);
+        tree.push(0);
+        tree.extend(crc.unwrap_or(sum.sum()).to_le_bytes());
+        tree.extend([0, 0, 0xff, 0x7f]);
+        tree.extend((data.len() as u32).to_le_bytes());
+        tree.extend((content.len() as u32).to_le_bytes());
+        tree.extend([0xff, 0xff, 0, 0]);
+        data.extend_from_slice(content);
+    }
+    tree.push(0);
     let mut bytes = [0x34, 0x12, 0xaa, 0x55, 1, 0, 0, 0].to_vec();
     bytes.extend((tree.len() as u32).to_le_bytes());
     bytes.extend(tree);
-    bytes.extend_from_slice(content);
+    bytes.extend(data);
     bytes
+}
+
+/// An archive with some of its bytes changed, wherever they stand.
+fn with_bytes(mut archive: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let places: Vec<usize> =
+        archive.windows(from.len()).enumerate().filter(|(_, window)| *window == from).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        archive[at..at + to.len()].copy_from_slice(to);
+    }
+    archive
+}
+
+/// A zip whose only entry says that it is a device.
+fn zipped_device() -> Vec<u8> {
+    let mut zip = zipped(&[("left4dead2/x.txt", b"x")]);
+    let entry = zip.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+    // "Made by": Unix, which makes the upper half of the attributes a mode: a character device.
+    zip[entry + 5] = 3;
+    zip[entry + 40..entry + 42].copy_from_slice(&0o020_666_u16.to_le_bytes());
+    zip
+}
+
+fn zipped_link(target: &str) -> Vec<u8> {
+    let mut zip = ZipWriter::new_append(Cursor::new(zipped(&[("left4dead2/x.txt", b"x")]))).unwrap();
+    zip.add_symlink("left4dead2/evil", target, SimpleFileOptions::default()).unwrap();
+    zip.finish().unwrap().into_inner()
 }
 
 #[tokio::test]
@@ -131,7 +172,8 @@ async fn a_zip_a_tar_gz_and_a_vpk_become_revisions_of_plain_files() {
     assert_eq!(std::fs::read(folder.join("1/left4dead2/maps/x.bsp")).unwrap(), b"bsp");
     assert_eq!(std::fs::read(folder.join("2/left4dead2/maps/y.bsp")).unwrap(), b"bsp");
     assert_eq!(std::fs::read(folder.join("2/left4dead2/maps/z.bsp")).unwrap(), b"bsp");
-    assert_eq!(std::fs::read(folder.join("3/left4dead2/maps/x.nav")).unwrap(), b"nav");
+    let addon = folder.join("3/left4dead2/addons/maps.vpk");
+    assert_eq!(std::fs::read(addon).unwrap(), vpk("maps", b"nav", None), "an addon is kept whole");
     let mode = |path: &str| std::fs::metadata(folder.join(path)).unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode("2/left4dead2/maps/x.bsp"), mode("2/left4dead2/maps")), (0o644, 0o755));
     let left = everything_below(&folder);
@@ -212,6 +254,20 @@ async fn a_hostile_archive_is_400_with_the_reason_and_nothing_of_it_stays() {
         ("the same file twice", gzipped(&[good.clone(), good.clone()]), "twice"),
         ("a name that is not UTF-8", gzipped(&[file(b"left4dead2/\xff\xfe", b"x")]), "not UTF-8"),
         ("a name with a line break", gzipped(&[file(b"left4dead2/a\nb", b"x")]), "control characters"),
+        ("a name that is not UTF-8, in a zip", with_bytes(whole.clone(), b"2/x.txt", b"2/\xff\xfe.t."), "not UTF-8"),
+        ("a name that is not UTF-8, in a VPK", packed(&[("nav", "maps", b"\xff\xfe", b"x")], None), "not UTF-8"),
+        ("a device, in a zip", zipped_device(), "no file, folder or link"),
+        ("a symlink that climbs, in a zip", zipped_link("../../evil"), "out of the tree"),
+        ("an absolute symlink, in a zip", zipped_link("/etc/passwd"), "out of the tree"),
+        ("an absolute path, in a VPK", vpk("/etc", b"x", None), "absolute"),
+        (
+            "the same file twice, in a VPK",
+            packed(&[("nav", "maps", b"x", b"1"), ("nav", "maps", b"x", b"2")], None),
+            "twice",
+        ),
+        ("a VPK in parts", with_bytes(vpk("maps", b"x", None), b"\xff\x7f\0\0", b"\x01\0\0\0"), "another part"),
+        ("a VPK without files", packed(&[], None), "no files"),
+        ("a VPK of version 2", with_bytes(vpk("maps", b"x", None), b"\xaa\x55\x01", b"\xaa\x55\x02"), "version 1"),
         ("a long name of 200 kB", long_name, "too long"),
         ("a zip that is cut off", whole[..whole.len() - 60].to_vec(), "cannot be read"),
         ("a zip that is damaged", damaged, "in the archive"),
@@ -234,47 +290,100 @@ async fn a_hostile_archive_is_400_with_the_reason_and_nothing_of_it_stays() {
     assert_eq!(admin.get_json(&format!("/admin/overlays/{id}/revisions")).await.json()["items"], json!([]));
 }
 
+/// Bytes of zeros in one piece of a bomb.
+const PIECE: u64 = 16 << 20;
+/// So many pieces are 10 GiB; each takes 16 kB.
+const PIECES: usize = 640;
+
+/// Ten gigabytes of zeros as deflate writes them. Pieces end on a byte and copy from zeros before them, so one piece
+/// can be repeated instead of compressing them all.
+fn deflated_zeros() -> Vec<u8> {
+    let mut deflate = Compress::new(Compression::best(), false);
+    let zeros = vec![0; PIECE as usize];
+    let mut piece = |flush| {
+        let mut out = Vec::with_capacity(1 << 20);
+        deflate.compress_vec(if flush == FlushCompress::Sync { &zeros } else { &[] }, &mut out, flush).unwrap();
+        out
+    };
+    let (first, more, end) = (piece(FlushCompress::Sync), piece(FlushCompress::Sync), piece(FlushCompress::Finish));
+    [first, more.repeat(PIECES - 1), end].concat()
+}
+
+/// A zip of ten gigabytes of zeros that says `size` of itself.
+fn zipped_zeros(size: u64) -> Vec<u8> {
+    let (name, data) = ("left4dead2/zeros", deflated_zeros());
+    assert!(data.len() < 12 << 20, "{}", data.len());
+    let sizes = |bytes: &mut Vec<u8>| {
+        bytes.extend([0; 4]);
+        bytes.extend((data.len() as u32).to_le_bytes());
+        bytes.extend(u32::MAX.to_le_bytes());
+        bytes.extend((name.len() as u16).to_le_bytes());
+        // The size is in the extra field of ZIP64.
+        bytes.extend(12_u16.to_le_bytes());
+    };
+    let extra = [&[1, 0, 8, 0][..], &size.to_le_bytes()].concat();
+    let mut zip = b"PK\x03\x04\x2d\0\0\0\x08\0\0\0\x21\0".to_vec();
+    sizes(&mut zip);
+    zip.extend(name.bytes());
+    // The local one must hold both sizes.
+    zip.extend(&extra);
+    zip.extend(&data);
+    let directory = zip.len();
+    zip.extend(b"PK\x01\x02\x2d\x03\x2d\0\0\0\x08\0\0\0\x21\0");
+    sizes(&mut zip);
+    zip.extend([0; 6]);
+    zip.extend((0o100_644_u32 << 16).to_le_bytes());
+    zip.extend([0; 4]);
+    zip.extend(name.bytes());
+    zip.extend(&extra);
+    let length = zip.len() - directory;
+    zip.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
+    zip.extend((length as u32).to_le_bytes());
+    zip.extend((directory as u32).to_le_bytes());
+    zip.extend([0; 2]);
+    zip
+}
+
+fn gz(bytes: &[u8]) -> Vec<u8> {
+    let mut gz = GzEncoder::new(Vec::new(), Compression::best());
+    gz.write_all(bytes).unwrap();
+    gz.finish().unwrap()
+}
+
+/// A tar.gz whose header says `size`, and then ten gigabytes of zeros: members of gzip follow each other as they like.
+fn gzipped_zeros(size: u64) -> Vec<u8> {
+    let mut header = Header::new_ustar();
+    header.set_path("left4dead2/zeros").unwrap();
+    header.set_size(size);
+    header.set_entry_type(EntryType::Regular);
+    header.set_cksum();
+    [gz(header.as_bytes()), gz(&vec![0; PIECE as usize]).repeat(PIECES)].concat()
+}
+
 #[tokio::test]
 async fn bombs_of_bytes_and_of_entries_are_400_and_leave_nothing() {
     let site = Site::start().await;
     let admin = site.admin().await;
     let id = managed(&admin).await;
-    let mut gz = GzEncoder::new(Vec::new(), Compression::best());
-    let mut header = Header::new_ustar();
-    header.set_path("left4dead2/zeros").unwrap();
-    header.set_size(200 << 20);
-    header.set_entry_type(EntryType::Regular);
-    header.set_cksum();
-    gz.write_all(header.as_bytes()).unwrap();
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..200 {
-        gz.write_all(&zeros).unwrap();
-    }
-    let bytes_in_tar = gz.finish().unwrap();
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file("left4dead2/zeros", SimpleFileOptions::default()).unwrap();
-    for _ in 0..200 {
-        zip.write_all(&zeros).unwrap();
-    }
-    let bytes_in_zip = zip.finish().unwrap().into_inner();
-    // A directory that says less than comes out.
-    let mut liar = bytes_in_zip.clone();
-    let at = liar.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
-    liar[at + 24..at + 28].copy_from_slice(&1000_u32.to_le_bytes());
+    let ten = PIECE * PIECES as u64;
     let folder = entry(EntryType::Directory, b"d/", b"", b"");
-    let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
-    for _ in 0..1_000_000 {
-        gz.write_all(&folder).unwrap();
-    }
-    let entries_in_tar = gz.finish().unwrap();
+    let entries_in_tar = gz(&folder.repeat(1000)).repeat(1000);
     let mut entries_in_zip = whole_of_one();
-    entries_in_zip.extend(b"PK\x01\x02".repeat(100_001));
+    entries_in_zip.extend(b"PK\x01\x02".repeat(1_000_000));
+    let mut directory = b"nav\0maps\0".to_vec();
+    directory.extend(b"x\0\0\0\0\0\0\0\xff\x7f\0\0\0\0\0\0\0\0\xff\xff".repeat(1_000_000));
+    let mut entries_in_vpk = b"\x34\x12\xaa\x55\x01\0\0\0".to_vec();
+    entries_in_vpk.extend((directory.len() as u32 + 3).to_le_bytes());
+    entries_in_vpk.extend(directory);
+    entries_in_vpk.extend([0; 3]);
     for (what, archive, reason) in [
-        ("200 MiB of zeros in a tar.gz", bytes_in_tar, "times its own size"),
-        ("200 MiB of zeros in a zip", bytes_in_zip, "times its own size"),
-        ("a zip that says less than it holds", liar, "larger than"),
-        ("a million folders in a tar.gz", entries_in_tar, "entries"),
-        ("a directory of too many entries in a zip", entries_in_zip, "entries"),
+        ("10 GB of zeros in 10 MB of tar.gz", gzipped_zeros(ten), "times its own size"),
+        ("10 GB of zeros behind a small file in a tar.gz", gzipped_zeros(512), "than an archive of its size may hold"),
+        ("10 GB of zeros in 10 MB of zip", zipped_zeros(ten), "times its own size"),
+        ("10 GB of zeros in a zip that says less", zipped_zeros(1000), "larger than"),
+        ("a million folders in a tar.gz", entries_in_tar, "100000 entries"),
+        ("a million entries in a zip", entries_in_zip, "100000 entries"),
+        ("a million files in a VPK", entries_in_vpk, "100000 files"),
     ] {
         let got = upload(&admin, id, "bomb.zip", &archive).await;
         assert_eq!(got.status, 400, "{what}: {}", got.body);
@@ -282,6 +391,48 @@ async fn bombs_of_bytes_and_of_entries_are_400_and_leave_nothing() {
         let left = everything_below(&site.folder.path().join(format!("managed/{id}")));
         assert_eq!(left, Vec::<PathBuf>::new(), "{what} left something");
     }
+}
+
+#[tokio::test]
+async fn an_addon_is_kept_whole_under_a_name_that_the_game_knows_and_can_be_looked_into() {
+    let site = Site::start().await;
+    let admin = site.admin().await;
+    let id = managed(&admin).await;
+    let addon = packed(
+        &[
+            ("txt", " ", b"addoninfo", b"addonTitle x"),
+            ("bsp", "maps", b"c1m1_x", b"bsp!"),
+            ("cfg", "cfg", b"server", b"rcon_password x"),
+        ],
+        None,
+    );
+    let got = upload(&admin, id, "My Map v1.2.vpk", &addon).await.is(201).json();
+    assert_eq!((&got["files"], &got["bytes"]), (&json!(1), &json!(addon.len())));
+    let warnings = got["warnings"].to_string();
+    assert!(warnings.contains("replaces this file: left4dead2/addons/My_Map_v1_2.vpk/cfg/server.cfg"), "{warnings}");
+    assert!(warnings.contains("set rcon_password"), "{warnings}");
+    let files = format!("/admin/overlays/{id}/files?path=left4dead2/addons");
+    let got = admin.get_json(&files).await.is(200).json();
+    assert_eq!(got["items"], json!([{ "name": "My_Map_v1_2.vpk", "kind": "file", "bytes": addon.len() }]));
+    let inside = format!("{files}/My_Map_v1_2.vpk");
+    assert_eq!(
+        admin.get_json(&inside).await.is(200).json()["items"],
+        json!([
+            { "name": "cfg", "kind": "folder", "bytes": 0 },
+            { "name": "maps", "kind": "folder", "bytes": 0 },
+            { "name": "addoninfo.txt", "kind": "file", "bytes": 12 },
+        ])
+    );
+    let got = admin.get_json(&format!("{inside}/maps")).await.is(200).json();
+    assert_eq!(got["items"], json!([{ "name": "c1m1_x.bsp", "kind": "file", "bytes": 4 }]));
+    for bad in ["nothing", "maps/c1m1_x.bsp", "map", "maps/../../.."] {
+        admin.get_json(&format!("{inside}/{bad}")).await.is(404);
+    }
+    let page = admin.get(&files).await.is(200).body;
+    let link = "path=left4dead2%2Faddons%2FMy_Map_v1_2.vpk";
+    assert!(page.contains(link), "{page}");
+    let page = admin.get(&inside).await.is(200).body;
+    assert!(page.contains("addoninfo.txt") && page.contains(&format!("{link}%2Fmaps")), "{page}");
 }
 
 fn whole_of_one() -> Vec<u8> {

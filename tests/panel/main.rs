@@ -13,6 +13,7 @@ mod full;
 mod install;
 mod life;
 mod outlives;
+mod overlays;
 mod ports;
 mod ports_cli;
 mod rescue;

@@ -155,13 +155,15 @@ impl Panel {
         text.lines().find_map(|line| line.strip_prefix("password: ")).expect("a password").to_owned()
     }
 
-    fn make_admin(&mut self) {
+    /// Makes the admin anew, with a token for this side; answers the password, for a browser.
+    pub fn make_admin(&mut self) -> String {
         let password = self.reset_admin();
         let (cookie, csrf) = self.log_in("admin", &password);
         let answer =
             self.json_as(&cookie, &csrf, "POST", "/account/tokens", &json!({"label": "tests", "scope": "admin"}));
         answer.expect(201).json()["token"].as_str().expect("a token").clone_into(&mut self.token);
         self.session = (cookie, csrf);
+        password
     }
 
     /// A page, as the admin's browser gets it.

@@ -5,6 +5,7 @@
 //! nothing behind. Knows no store: who may upload, and which revision is current, is decided above.
 
 mod browse;
+mod collect;
 mod lint;
 mod names;
 mod tar;
@@ -18,7 +19,9 @@ use std::io::{self, Read, Seek};
 use std::path::Path;
 
 pub use browse::list;
-pub use upload::{Upload, sweep};
+pub use collect::{Left, collect};
+pub use upload::Upload;
+pub use vpk::entries as vpk_entries;
 
 use crate::model::machine::{FilesError, Unpacked};
 use tree::Tree;
@@ -64,8 +67,9 @@ fn machine(doing: &str, path: &Path, error: &io::Error) -> FilesError {
 }
 
 /// Unpacks the archive at `archive` into the empty folder `into`. Which kind it is, is read from its first bytes: names
-/// lie. On a refusal `into` holds whatever was written so far; the caller removes it.
-pub fn unpack(archive: &Path, into: &Path, caps: Caps) -> Result<Unpacked, FilesError> {
+/// lie. `name` is what the archive was called: an addon is kept under it. On a refusal `into` holds whatever was written
+/// so far; the caller removes it.
+pub fn unpack(archive: &Path, name: &str, into: &Path, caps: Caps) -> Result<Unpacked, FilesError> {
     let mut file = File::open(archive).map_err(|error| machine("opening", archive, &error))?;
     let size = file.metadata().map_err(|error| machine("reading", archive, &error))?.len();
     let mut magic = [0; 4];
@@ -75,7 +79,7 @@ pub fn unpack(archive: &Path, into: &Path, caps: Caps) -> Result<Unpacked, Files
     match magic {
         [b'P', b'K', 3, 4] if known => zip::unpack(file, &mut tree)?,
         [0x1f, 0x8b, ..] if known => tar::unpack(file, &mut tree)?,
-        [0x34, 0x12, 0xaa, 0x55] if known => vpk::unpack(file, size, &mut tree)?,
+        [0x34, 0x12, 0xaa, 0x55] if known => vpk::keep(file, size, name, &mut tree)?,
         _ => return Err(refused("this file is no .zip, .tar.gz or .vpk")),
     }
     tree.finish()

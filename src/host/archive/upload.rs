@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Caps, machine, unpack};
 use crate::host::paths::Paths;
@@ -12,7 +12,7 @@ use crate::model::machine::{Arriving, FilesError, Unpacked};
 use crate::sys::fs::{remove_tree, sync_file_system, sync_folder};
 
 /// How the names of unfinished uploads begin; revisions are numbers.
-const PREFIX: &str = "upload-";
+pub(super) const PREFIX: &str = "upload-";
 
 /// One upload.
 pub struct Upload {
@@ -51,10 +51,10 @@ impl Arriving for Upload {
         }
     }
 
-    fn unpack(&mut self) -> Result<Unpacked, FilesError> {
+    fn unpack(&mut self, name: &str) -> Result<Unpacked, FilesError> {
         self.file = None;
         fs::create_dir(&self.tree).map_err(|error| machine("making", &self.tree, &error))?;
-        let unpacked = unpack(&self.archive, &self.tree, self.caps)?;
+        let unpacked = unpack(&self.archive, name, &self.tree, self.caps)?;
         sync_file_system(&self.tree).map_err(|error| machine("writing", &self.tree, &error))?;
         Ok(unpacked)
     }
@@ -85,28 +85,5 @@ impl Drop for Upload {
         if let Err(error) = gone {
             log::warn!("an upload in {} could not be removed: {error}", self.folder.display());
         }
-    }
-}
-
-/// Removes what uploads left behind whose daemon ended. Called before the first upload of this one.
-pub fn sweep(paths: &Paths) -> std::io::Result<()> {
-    for overlay in entries(&paths.data_dir.join("managed"))? {
-        if !overlay.is_dir() {
-            continue;
-        }
-        for path in entries(&overlay)? {
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) {
-                remove_tree(&path)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
     }
 }

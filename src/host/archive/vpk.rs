@@ -1,7 +1,9 @@
 //! VPK archives, version 1, as Left 4 Dead 2 packs its addons: a directory, then the files as they are.
 //!
-//! The files of an addon belong below the game's own folder, so they are unpacked into `left4dead2/`.
+//! The game reads an addon from `left4dead2/addons/<name>.vpk`, so one is kept whole there, once everything in it was
+//! checked; what lies in it is shown without unpacking it.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -9,6 +11,8 @@ use super::tree::Tree;
 use super::{names, refused};
 use crate::model::machine::FilesError;
 
+/// What a VPK begins with.
+const SIGNATURE: u32 = 0x55aa_1234;
 /// Signature, version, length of the directory.
 const HEADER: u64 = 12;
 /// Most bytes of a directory: it is held in memory.
@@ -17,8 +21,12 @@ const DIRECTORY_MAX: u64 = 64 << 20;
 const THIS_FILE: u16 = 0x7fff;
 /// Ends an entry.
 const END: u16 = 0xffff;
-/// Where its files belong.
-const TOP: &str = "left4dead2";
+/// Where the game looks for addons.
+const ADDONS: &str = "left4dead2/addons";
+/// Most characters of an addon's name.
+const NAME_MAX: usize = 100;
+/// Most files of an addon that is shown.
+const SHOWN_MAX: u64 = 100_000;
 
 /// One file of the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,13 +127,15 @@ fn item(rest: &mut Rest, extension: &[u8], folder: &[u8], name: &[u8]) -> Result
     Ok(Item { path, crc, preload: rest.take(preload.into())?.to_vec(), part, offset, length })
 }
 
-/// Unpacks it.
-pub fn unpack(mut file: File, size: u64, tree: &mut Tree) -> Result<(), FilesError> {
-    let wrong = |error: io::Error| refused(format!("the VPK cannot be read: {error}"));
+/// Reads header and directory; answers the items and where their content begins.
+fn items(file: &mut (impl Read + Seek), size: u64, most: u64) -> Result<(Vec<Item>, u64), FilesError> {
     let mut header = [0; HEADER as usize];
     file.read_exact(&mut header).map_err(|_| cut())?;
-    let mut head = Rest(&header[4..]);
-    let (version, length) = (head.u32()?, u64::from(head.u32()?));
+    let mut head = Rest(&header);
+    let (signature, version, length) = (head.u32()?, head.u32()?, u64::from(head.u32()?));
+    if signature != SIGNATURE {
+        return Err(refused("this is no VPK"));
+    }
     if version != 1 {
         return Err(refused(format!("this is a VPK of version {version}; Left 4 Dead 2 reads version 1")));
     }
@@ -138,10 +148,41 @@ pub fn unpack(mut file: File, size: u64, tree: &mut Tree) -> Result<(), FilesErr
     }
     let mut bytes = vec![0; length as usize];
     file.read_exact(&mut bytes).map_err(|_| cut())?;
-    let items = directory(&bytes, tree.entries_max())?;
+    Ok((directory(&bytes, most)?, data))
+}
+
+/// Paths and sizes of the files in a VPK of `size` bytes.
+pub fn entries(mut file: impl Read + Seek, size: u64) -> Result<Vec<(String, u64)>, FilesError> {
+    let (items, _) = items(&mut file, size, SHOWN_MAX)?;
+    Ok(items.into_iter().map(|item| (item.path, item.preload.len() as u64 + u64::from(item.length))).collect())
+}
+
+/// The name of the addon that a file called `upload` becomes: without folders and ending, and without more dots, for the
+/// game does not recognise files that have several.
+fn addon_name(upload: &str) -> String {
+    let name = upload.rsplit(['/', '\\']).next().unwrap_or_default();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let fits = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    let stem: String = stem.chars().take(NAME_MAX).map(fits).collect();
+    if stem.is_empty() { "addon".into() } else { stem }
+}
+
+/// Keeps it whole, under the name that it was uploaded with.
+pub fn keep(mut file: File, size: u64, upload: &str, tree: &mut Tree) -> Result<(), FilesError> {
+    let wrong = |error: io::Error| refused(format!("the VPK cannot be read: {error}"));
+    let (items, data) = items(&mut file, size, tree.entries_max())?;
+    // Nothing comes out of it here, but whoever checks it reads all of it: many entries may name the same bytes.
     let total = items.iter().map(|item| item.preload.len() as u64 + u64::from(item.length)).sum();
     tree.expect(items.len() as u64, total)?;
-    for item in items {
+    if items.is_empty() {
+        return Err(refused("the VPK holds no files"));
+    }
+    let addon = format!("{ADDONS}/{}.vpk", addon_name(upload));
+    let mut seen = HashSet::new();
+    for item in &items {
+        if !seen.insert(item.path.as_str()) {
+            return Err(refused(format!("the VPK holds \"{}\" twice", item.path)));
+        }
         if item.part != THIS_FILE && item.length > 0 {
             return Err(refused(format!("\"{}\" lies in another part of this VPK: pack it as one file", item.path)));
         }
@@ -150,15 +191,15 @@ pub fn unpack(mut file: File, size: u64, tree: &mut Tree) -> Result<(), FilesErr
             return Err(cut());
         }
         file.seek(SeekFrom::Start(start)).map_err(wrong)?;
-        let length = item.preload.len() as u64 + u64::from(item.length);
         let body = item.preload.as_slice().chain((&mut file).take(item.length.into()));
         let mut body = flate2::CrcReader::new(body);
-        tree.file(&format!("{TOP}/{}", item.path), length, &mut body)?;
+        tree.inside(&format!("{addon}/{}", item.path), &mut body).map_err(wrong)?;
         if body.crc().sum() != item.crc {
             return Err(refused(format!("\"{}\" in the VPK is damaged: its check sum is wrong", item.path)));
         }
     }
-    Ok(())
+    file.rewind().map_err(wrong)?;
+    tree.file(&addon, size, &mut file)
 }
 
 #[cfg(test)]
@@ -216,6 +257,23 @@ mod tests {
                 prop_assert!(matches!(error, FilesError::Refused(_)));
             }
         }
+    }
+
+    #[test]
+    fn an_addon_is_named_so_that_the_game_recognises_it() {
+        for (upload, name) in [
+            ("Helms Deep.vpk", "Helms_Deep"),
+            ("my.map.v2.VPK", "my_map_v2"),
+            ("..\\..\\evil.vpk", "evil"),
+            ("/etc/x.vpk", "x"),
+            ("é.vpk", "_"),
+            (".vpk", "addon"),
+            ("..", "_"),
+            ("", "addon"),
+        ] {
+            assert_eq!(addon_name(upload), name, "{upload}");
+        }
+        assert_eq!(addon_name(&"x".repeat(500)).len(), NAME_MAX);
     }
 
     #[test]

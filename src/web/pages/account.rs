@@ -4,7 +4,6 @@ use maud::{Markup, html};
 use serde_json::json;
 use warp::http::StatusCode;
 
-use crate::domain::Refusal;
 use crate::model::id::TokenId;
 use crate::model::user::{ApiToken, Scope};
 use crate::web::error::{Answer, Fault};
@@ -134,6 +133,10 @@ pub async fn password(given: Given) -> Answer {
     };
     match outcome.await {
         Ok(()) => Ok(call.gone("/account")),
+        // Named as it was sent.
+        Err(fault) if fault.field == Some("password") && fields.has("new_password") => {
+            refused(&call, &fields, Fault { field: Some("new_password"), ..fault }).await
+        }
         Err(fault) => refused(&call, &fields, fault).await,
     }
 }
@@ -174,13 +177,12 @@ pub async fn create_token(given: Given) -> Answer {
             .find(|(_, own, _)| *own == word)
             .map(|(scope, ..)| *scope)
             .ok_or_else(|| Fault::field("scope", "must be read, operate or admin"))?;
-        if let Some(Who::Token { scope: own, .. }) = &call.who
-            && scope > *own
-        {
-            return Err(Refusal::Forbidden("a token cannot make one that may do more than itself".into()).into());
-        }
+        let made_with = match &call.who {
+            Some(Who::Token { token, .. }) => Some(token.id),
+            Some(Who::Session { .. } | Who::System) | None => None,
+        };
         let expires_at = fields.time("expires_at")?;
-        call.run(move |web, actor| web.domain.create_token(actor, &label, scope, expires_at)).await
+        call.run(move |web, actor| web.domain.create_token(actor, &label, scope, expires_at, made_with)).await
     };
     match outcome.await {
         Ok((secret, token)) if call.is_json() => {

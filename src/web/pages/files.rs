@@ -46,7 +46,7 @@ async fn take(call: &Call, id: OverlayId, parts: &mut Parts) -> Result<Revision,
     let (upload_name, file) = parts.file().await?;
     let web = std::sync::Arc::clone(&call.web);
     let into = blocking(move || web.machine.upload(id)).await??;
-    let (mut arrived, unpacked) = receive(file, into).await?;
+    let (mut arrived, unpacked) = receive(upload_name.clone(), file, into).await?;
     let (actor, web) = (call.actor(), std::sync::Arc::clone(&call.web));
     blocking(move || {
         let number = web.domain.begin_revision(&actor, id)?;
@@ -102,7 +102,8 @@ pub async fn activate(id: u64, given: Given) -> Answer {
     Ok(call.changed(&objects::overlay(&overlay), &format!("/admin/overlays/{id}")))
 }
 
-/// `GET /admin/overlays/{id}/files?path=&revision=`: a folder of a revision, the current one unless said.
+/// `GET /admin/overlays/{id}/files?path=&revision=`: a folder of a revision, the current one unless said. The way leads
+/// on into an addon (.vpk).
 pub async fn browse(id: u64, given: Given) -> Answer {
     let call = given.admin()?;
     let id = OverlayId(id);
@@ -149,7 +150,10 @@ pub async fn browse(id: u64, given: Given) -> Answer {
                             tr {
                                 @match entry.kind {
                                     FileKind::Folder => { td { a href=(link(&below(&entry.name))) { (entry.name) "/" } } td {} }
-                                    FileKind::File => { td { (entry.name) } td.number { (size(entry.bytes)) } }
+                                    FileKind::File => {
+                                        td { @if is_addon(entry) { a href=(link(&below(&entry.name))) { (entry.name) } } @else { (entry.name) } }
+                                        td.number { (size(entry.bytes)) }
+                                    }
                                     FileKind::Link => { td { (entry.name) } td { "link" } }
                                 }
                             }
@@ -159,6 +163,11 @@ pub async fn browse(id: u64, given: Given) -> Answer {
             }
         },
     ))
+}
+
+/// Whether one can look into it.
+fn is_addon(entry: &FileEntry) -> bool {
+    entry.name.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("vpk"))
 }
 
 /// The card of a managed overlay's page: its revisions, and the form for the next.
@@ -195,7 +204,7 @@ pub fn card(call: &Call, view: &OverlayView, revisions: &[Revision], fault: Opti
             form.narrow data-upload method="post" enctype="multipart/form-data" action=(format!("/admin/overlays/{id}/files")) {
                 (csrf_field(call.csrf()))
                 (Field { kind: "file", required: true,
-                    hint: "A .zip, .tar.gz or .vpk. The folders of a .zip or .tar.gz begin at the game's (left4dead2/…), those of a .vpk below left4dead2/. It becomes a new revision; servers take it at their next start.",
+                    hint: "A .zip, .tar.gz or .vpk. The folders of a .zip or .tar.gz begin at the game's (left4dead2/…); a .vpk is kept whole as an addon, left4dead2/addons/….vpk. It becomes a new revision; servers take it at their next start.",
                     ..Field::text("file", "Upload", "") }.render(fault))
                 progress max="100" value="0" hidden {}
                 button.main type="submit" { "Upload" }

@@ -4,7 +4,7 @@ mod form;
 pub mod pending;
 mod show;
 
-pub use form::{batch, create, edit_page, new_page, update};
+pub use form::{batch, batch_page, create, edit_page, new_page, update};
 pub use show::{card, card_markup, logs, panel, show};
 
 use maud::html;

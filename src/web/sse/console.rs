@@ -47,7 +47,7 @@ pub async fn stream(id: u64, given: Given) -> Answer {
     let colours = with_colours(&call);
     let follow =
         Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, colours, lines: Lines::from(from) };
-    Ok(super::answer(&call.web, move |out| follow.run(out, changes, grown)))
+    super::answer(&call, move |out| follow.run(out, changes, grown))
 }
 
 /// Where the last lines begin. A server that never ran has none.

@@ -21,7 +21,7 @@ pub async fn stream(given: Given) -> Answer {
     let changes = call.web.domain.hub().listen();
     let ticket = Ticket::of(&call);
     let web = Arc::clone(&call.web);
-    Ok(super::answer(&call.web, move |out| follow(web, ticket, out, changes)))
+    super::answer(&call, move |out| follow(web, ticket, out, changes))
 }
 
 async fn follow(web: Arc<Web>, mut ticket: Ticket, out: Out, mut changes: tokio::sync::broadcast::Receiver<Change>) {

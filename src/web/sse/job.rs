@@ -26,7 +26,7 @@ pub async fn stream(id: u64, given: Given) -> Answer {
     let colours = with_colours(&call);
     let follow =
         Follow { web: Arc::clone(&call.web), ticket: Ticket::of(&call), id, colours, last: from, progress: None };
-    Ok(super::answer(&call.web, move |out| follow.run(out, changes)))
+    super::answer(&call, move |out| follow.run(out, changes))
 }
 
 struct Follow {

@@ -9,6 +9,7 @@ pub mod events;
 pub mod job;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +17,19 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use warp::http::HeaderValue;
-use warp::reply::{Reply, Response};
+use warp::reply::Reply;
 use warp::sse::Event;
 
 use super::Web;
-use super::error::Fault;
+use super::error::{Answer, Fault};
 use super::extract::{Call, Who, actor_of};
+use super::places::{Place, Places};
+use super::server::Limits;
 use crate::domain::Refusal;
 use crate::model::ansi;
 use crate::model::event::Event as Change;
+use crate::model::id::UserId;
+use crate::model::network::subscriber;
 use crate::model::user::Actor;
 
 /// Events that may wait for a slow reader.
@@ -103,17 +108,56 @@ impl Reader {
     }
 }
 
+/// Seconds after which somebody who has too many streams may look again.
+const RETRY_AFTER: u64 = 10;
+
+/// Places for streams: each holds a connection, so nobody may take them all.
+pub struct Streams {
+    of_user: Arc<Places<UserId>>,
+    of_address: Arc<Places<IpAddr>>,
+}
+
+impl Streams {
+    /// As many as the limits say.
+    pub fn new(limits: &Limits) -> Self {
+        Self { of_user: Places::new(limits.streams_per_user), of_address: Places::new(limits.streams_per_address) }
+    }
+
+    /// A place among those of the user, and one among those of the client's address. The box itself needs none.
+    fn take(&self, call: &Call) -> Result<(Option<Place<UserId>>, Option<Place<IpAddr>>), Fault> {
+        let full = |most: usize, whose: &str| {
+            Fault::too_many(format!("{most} streams of {whose} are open, the most allowed: close a page"), RETRY_AFTER)
+        };
+        let of_user = match &call.who {
+            Some(Who::Session { user, .. } | Who::Token { user, .. }) => {
+                Some(self.of_user.take(user.id).ok_or_else(|| full(self.of_user.most(), "yours"))?)
+            }
+            Some(Who::System) | None => None,
+        };
+        let of_address = match call.address.parse::<IpAddr>() {
+            Ok(address) => Some(
+                self.of_address
+                    .take(subscriber(address))
+                    .ok_or_else(|| full(self.of_address.most(), "your address"))?,
+            ),
+            Err(_) => None,
+        };
+        Ok((of_user, of_address))
+    }
+}
+
 /// Starts the task and answers with its stream.
-pub fn answer<F>(web: &Arc<Web>, task: impl FnOnce(Out) -> F) -> Response
+pub fn answer<F>(call: &Call, task: impl FnOnce(Out) -> F) -> Answer
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let places = call.web.streams.take(call)?;
     let (out, events) = mpsc::channel(WAITING);
-    let open = web.metrics.stream();
+    let open = call.web.metrics.stream();
     let task = task(out);
     tokio::spawn(async move {
         task.await;
-        drop(open);
+        drop((open, places));
     });
     let events = ReceiverStream::new(events).map(Ok::<_, Infallible>);
     let stream = warp::sse::keep_alive().interval(KEEP_ALIVE).stream(events);
@@ -121,7 +165,7 @@ where
     // nginx would gather the events into blocks.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
 }
 
 /// Where the client left off: `Last-Event-ID` of a browser that reconnects wins over the query.
@@ -166,6 +210,7 @@ impl Ticket {
             | Change::JobLines { .. }
             | Change::JobQueued(_)
             | Change::JobCancel(_)
+            | Change::OverlayGone(_)
             | Change::Ports
             | Change::Desired(_) => false,
         }
@@ -194,7 +239,7 @@ impl Ticket {
                     let bearer = bearer.clone();
                     web.run(move |web| web.domain.authenticate(&bearer)).await
                 };
-                found.ok().flatten().map(|(user, token)| Who::Token { user, scope: token.scope, bearer })
+                found.ok().flatten().map(|(user, token)| Who::Token { user, token, bearer })
             }
         };
         self.who = fresh;

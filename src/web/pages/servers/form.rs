@@ -38,7 +38,8 @@ pub async fn new_page(given: Given) -> Answer {
     let call = given.signed_in()?;
     let typed = Typed::of(&call.query);
     let form = form(&call, "/servers", "New server", "Make the server", &typed, None).await?;
-    Ok(call.show("New server", &form))
+    let several = html! { (form) p { a href="/servers/batch" { "Several at once" } } };
+    Ok(call.show("New server", &several))
 }
 
 /// `POST /servers`.
@@ -113,27 +114,76 @@ pub async fn update(id: u64, given: Given) -> Answer {
     }
 }
 
+/// `GET /servers/batch`.
+pub async fn batch_page(given: Given) -> Answer {
+    let call = given.signed_in()?;
+    let markup = batch_form(&call, &call.query, None).await?;
+    Ok(call.show("New servers", &markup))
+}
+
 /// `POST /servers/batch`: all or none.
 pub async fn batch(given: Given) -> Answer {
     let call = given.signed_in()?;
     let fields = call.fields();
-    let count = fields.required_number("count")?;
-    let new = NewBatch {
-        count: u32::try_from(count).map_err(|_| FieldError::new("count", "is too large"))?,
-        name_prefix: fields.required_text("name_prefix")?,
-        blueprint_id: BlueprintId(fields.required_number("blueprint_id")?),
-        reservation_id: fields.number("reservation_id")?.map(ReservationId),
-    };
-    let ids = call
-        .run(move |web, actor| {
+    let outcome = async {
+        let count = fields.required_number("count")?;
+        let new = NewBatch {
+            count: u32::try_from(count).map_err(|_| FieldError::new("count", "is too large"))?,
+            name_prefix: fields.required_text("name_prefix")?,
+            blueprint_id: BlueprintId(fields.required_number("blueprint_id")?),
+            reservation_id: fields.number("reservation_id")?.map(ReservationId),
+        };
+        call.run(move |web, actor| {
             let listeners = web.machine.listeners(&[]);
             web.domain.create_batch(actor, new, &listeners)
         })
-        .await?;
-    if call.is_json() {
-        return Ok(reply::json_with(StatusCode::CREATED, &json!({ "ids": ids })));
+        .await
+    };
+    match outcome.await {
+        Ok(ids) if call.is_json() => Ok(reply::json_with(StatusCode::CREATED, &json!({ "ids": ids }))),
+        Ok(_) => Ok(call.go("/servers")),
+        Err(fault) => {
+            if call.is_json() || !fault.is_about_the_form() {
+                return Err(fault);
+            }
+            let markup = batch_form(&call, &fields, Some(&fault)).await?;
+            reply::refuse(&call, fault, |fault| call.show_refused("New servers", &markup, fault))
+        }
     }
-    Ok(call.go("/servers"))
+}
+
+async fn batch_form(call: &Call, fields: &Fields, fault: Option<&Fault>) -> Result<Markup, Fault> {
+    let typed = |name| fields.typed(name).unwrap_or_default();
+    let blueprints = blueprint_options(call).await?;
+    let reservations =
+        if call.actor().admin { call.run(|web, actor| web.domain.list_reservations(actor)).await? } else { Vec::new() };
+    let none = (String::new(), "none".to_owned());
+    let reserved = reservations.iter().filter(|view| !view.expired).map(|view| {
+        let reservation = &view.reservation;
+        (reservation.id.to_string(), format!("{} ({} ports)", reservation.label, view.ports.len()))
+    });
+    let reserved: Vec<(String, String)> = std::iter::once(none).chain(reserved).collect();
+    Ok(html! {
+        section.card.narrow {
+            h1 { "New servers" }
+            p { "All of them are made, or none. Their names are the beginning and a number." }
+            (form_alert(fault, &["count", "name_prefix", "blueprint_id", "reservation_id"]))
+            form method="post" action="/servers/batch" {
+                (csrf_field(call.csrf()))
+                (Field { kind: "number", required: true, ..Field::text("count", "How many", typed("count")) }.render(fault))
+                (Field { required: true, ..Field::text("name_prefix", "Names begin with", typed("name_prefix")) }.render(fault))
+                (select("blueprint_id", "Blueprint", &blueprints, typed("blueprint_id"), fault))
+                @if reserved.len() > 1 { (select("reservation_id", "Ports of the reservation", &reserved, typed("reservation_id"), fault)) }
+                button.main type="submit" { "Make the servers" }
+            }
+        }
+    })
+}
+
+/// What a server may follow: value and text.
+async fn blueprint_options(call: &Call) -> Result<Vec<(String, String)>, Fault> {
+    let blueprints = call.run(|web, actor| web.domain.list_blueprints(actor, &Page::first(Page::MAX))).await?.items;
+    Ok(blueprints.iter().map(|blueprint| (blueprint.id.to_string(), blueprint.name.clone())).collect())
 }
 
 async fn form(
@@ -144,9 +194,7 @@ async fn form(
     typed: &Typed,
     fault: Option<&Fault>,
 ) -> Result<Markup, Fault> {
-    let blueprints = call.run(|web, actor| web.domain.list_blueprints(actor, &Page::first(Page::MAX))).await?.items;
-    let options: Vec<(String, String)> =
-        blueprints.iter().map(|blueprint| (blueprint.id.to_string(), blueprint.name.clone())).collect();
+    let options = blueprint_options(call).await?;
     let range = call.web.domain.rules().port_range;
     Ok(html! {
         section.card.narrow {
