@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod console;
+pub mod history;
 pub mod instance;
 pub mod launch;
 pub mod layers;
@@ -16,3 +17,4 @@ pub mod sandbox;
 pub mod shim;
 pub mod steam;
 pub mod steamcmd;
+pub mod usage;

@@ -6,6 +6,7 @@
 //! `policy.rs`, which is pure.
 
 mod instance;
+mod look;
 mod machine;
 pub mod policy;
 pub mod ready;

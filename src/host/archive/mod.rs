@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-pub use browse::list;
+pub use browse::{list, list_written};
 pub use upload::{Upload, sweep};
 
 use crate::model::machine::{FilesError, Unpacked};
