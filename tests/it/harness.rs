@@ -171,6 +171,7 @@ impl Site {
             paths: Paths::new(rules.data_dir.clone(), rules.overlay_root.clone()),
             consoles: Mutex::default(),
             typed: Mutex::default(),
+            facts: Mutex::default(),
             listeners: Mutex::default(),
         });
         let domain = Domain::new(store, rules);

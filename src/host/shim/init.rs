@@ -128,6 +128,8 @@ fn become_program(launch: &Launch, socket: &OwnedFd, terminal: &OwnedFd) -> io::
         say(socket, report::PROGRAM, "");
         rustix::process::setsid()?;
         rustix::process::ioctl_tiocsctty(terminal)?;
+        // Init holds all signals back; a program that inherits that cannot be interrupted.
+        sys::process::usual_signals()?;
         let end = || rustix::io::fcntl_dupfd_cloexec(terminal, 3).map(Stdio::from);
         io::Result::Ok((end()?, end()?, end()?))
     })();
@@ -140,7 +142,6 @@ fn become_program(launch: &Launch, socket: &OwnedFd, terminal: &OwnedFd) -> io::
             .stdin(input)
             .stdout(output)
             .stderr(errors)
-            // Also takes the hold off all signals and gives SIGPIPE its usual meaning back.
             .exec(),
         Err(error) => error,
     }
