@@ -16,8 +16,16 @@ use crate::support::{PATIENCE, Place, adopted, await_exit, server, tests};
 
 /// A shim of another version, played by this process: its lock, its state, its socket.
 struct Other {
-    listener: UnixListener,
-    _lock: std::os::fd::OwnedFd,
+    folder: std::path::PathBuf,
+    listener: Option<UnixListener>,
+    lock: Option<std::os::fd::OwnedFd>,
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It names this process, which the place's end would kill.
+        let _ = fs::remove_file(self.folder.join("state"));
+    }
 }
 
 impl Other {
@@ -33,12 +41,13 @@ impl Other {
         });
         whole.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
         fs::write(folder.join("state"), whole.to_string()).unwrap();
-        Self { listener: UnixListener::bind(socket_path(&folder)).unwrap(), _lock: lock }
+        let listener = UnixListener::bind(socket_path(&folder)).unwrap();
+        Self { folder, listener: Some(listener), lock: Some(lock) }
     }
 
     /// Takes a daemon's connection, says hello in these words and answers what the daemon said first.
     fn meet(&self, hello: &[u8]) -> (UnixStream, Option<ToShim>) {
-        let (mut socket, _) = self.listener.accept().unwrap();
+        let (mut socket, _) = self.listener.as_ref().unwrap().accept().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(hello).unwrap();
         let said = heard(&mut socket);
@@ -106,7 +115,7 @@ tests! {
         let other = Other::new(&place, json!({ "protocol": 1, "shim": { "pid": 1, "start_time": 1 } }));
         let shim = std::thread::spawn(move || {
             let hello = frame(1, json!({ "version": 1, "pid": 1, "start_time": 1 }).to_string().as_bytes());
-            let (mut socket, _) = other.listener.accept().unwrap();
+            let (mut socket, _) = other.listener.as_ref().unwrap().accept().unwrap();
             let _ = socket.write_all(&hello);
             other
         });
@@ -119,13 +128,13 @@ tests! {
     fn a_socket_is_probed_before_it_is_removed() {
         let place = Place::with_game("exit 0");
         let folder = place.paths.run(server(5));
-        let other = Other::new(&place, json!({ "protocol": 1 }));
+        let mut other = Other::new(&place, json!({ "protocol": 1 }));
         // Nobody listens any more, and the lock is held: a shim that is starting or ending. It is waited for, not removed.
-        drop(other.listener);
+        other.listener = None;
         let waited = tokio::time::timeout(Duration::from_millis(300), client::adopt(&place.paths, server(5))).await;
         assert!(waited.is_err() && socket_path(&folder).exists());
         // The lock is free as well: what is left is of nobody.
-        drop(other._lock);
+        other.lock = None;
         assert!(matches!(adopted(&place.paths, 5).await, Adoption::Gone));
         assert!(!socket_path(&folder).exists());
     }

@@ -71,6 +71,7 @@ fn work(launch: &Launch, socket: &OwnedFd, terminal: OwnedFd, uid: u32, gid: u32
 
     let program = start(launch, socket, terminal)?;
     say(socket, report::RUNNING, "");
+    sys::memory::give_back();
     let ended = reap(program).map_err(failed("the program was lost"))?;
     say(socket, report::ENDED, &ended);
     Ok(())
