@@ -179,7 +179,9 @@ pub struct ExitStatus {
 impl std::fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.code, self.signal) {
-            _ if self.out_of_memory => f.write_str("ended by the kernel: it used all the memory that memory_max allows"),
+            _ if self.out_of_memory => {
+                f.write_str("ended by the kernel: it used all the memory that memory_max allows")
+            }
             (Some(code), _) => write!(f, "exit code {code}"),
             (None, Some(signal)) => write!(f, "signal {signal}"),
             (None, None) => f.write_str("end unknown"),

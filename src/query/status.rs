@@ -67,8 +67,10 @@ mod tests {
             # 13 3 \"x\" STEAM_1:0:1 00:01 1 0 active\" STEAM_1:0:99 00:07 48 0 spawning 30000 203.0.113.7:27005\n\
             #  9 \"Coach\" BOT active\n#end\n";
         let found = people(text);
-        let short: Vec<_> =
-            found.iter().map(|p| (p.userid, p.name.as_str(), p.steam_id.as_str(), p.connected.as_str(), p.ping_ms)).collect();
+        let short: Vec<_> = found
+            .iter()
+            .map(|p| (p.userid, p.name.as_str(), p.steam_id.as_str(), p.connected.as_str(), p.ping_ms))
+            .collect();
         assert_eq!(
             short,
             [

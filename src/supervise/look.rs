@@ -161,7 +161,12 @@ impl Eye {
         answered
     }
 
-    async fn ask_people(&mut self, target: &Target, address: SocketAddr, password: &str) -> Result<Vec<Person>, String> {
+    async fn ask_people(
+        &mut self,
+        target: &Target,
+        address: SocketAddr,
+        password: &str,
+    ) -> Result<Vec<Person>, String> {
         let refused = || RconError::BadPassword.to_string();
         let mut client = match std::mem::take(&mut self.rcon) {
             Rcon::Connected(client) => client,

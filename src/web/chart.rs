@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_line_breaks_where_nobody_looked_and_its_text_says_what_it_shows() {
-        let samples = [sample(0, Some(2)), sample(30, Some(4)), sample(60, None), sample(1800, Some(1)), sample(1830, Some(3))];
+        let samples =
+            [sample(0, Some(2)), sample(30, Some(4)), sample(60, None), sample(1800, Some(1)), sample(1830, Some(3))];
         let drawn = hour(
             "Players",
             &samples,
@@ -85,7 +86,10 @@ mod tests {
         )
         .into_string();
         assert!(drawn.contains("aria-label=\"Players in the last hour: 3 now, at most 4\""), "{drawn}");
-        assert!(drawn.contains("points=\"0.0,24.0 2.0,1.0\"") && drawn.contains("points=\"120.0,35.5 122.0,12.5\""), "{drawn}");
+        assert!(
+            drawn.contains("points=\"0.0,24.0 2.0,1.0\"") && drawn.contains("points=\"120.0,35.5 122.0,12.5\""),
+            "{drawn}"
+        );
         assert_eq!(drawn.matches("<polyline").count(), 2);
     }
 

@@ -287,11 +287,21 @@ async fn a_servers_page_and_its_json_show_how_the_game_is_and_was() {
     }
     let got = user.get_json(&format!("/servers/{id}")).await.is(200).json();
     let live = &got["live"];
-    assert_eq!((&live["cpu_percent"], &live["memory_bytes"], &live["processes"]), (&json!(140), &json!(3u64 << 29), &json!(12)));
+    assert_eq!(
+        (&live["cpu_percent"], &live["memory_bytes"], &live["processes"]),
+        (&json!(140), &json!(3u64 << 29), &json!(12))
+    );
     assert_eq!(live["people"][0]["steam_id"], "STEAM_1:0:32599262");
     assert_eq!(live["people"][0]["name"], "Dr \"Hops\" <b>");
     let page = user.get(&format!("/servers/{id}")).await.is(200).body;
-    for part in ["140 %", "1.5 GiB", "STEAM_1:0:32599262", "Dr &quot;Hops&quot; &lt;b&gt;", "Players in the last hour: 0 now, at most 9", "<polyline"] {
+    for part in [
+        "140 %",
+        "1.5 GiB",
+        "STEAM_1:0:32599262",
+        "Dr &quot;Hops&quot; &lt;b&gt;",
+        "Players in the last hour: 0 now, at most 9",
+        "<polyline",
+    ] {
         assert!(page.contains(part), "{part} is not on the page: {page}");
     }
     assert_eq!(page.matches("<svg").count(), 3);
@@ -312,8 +322,13 @@ async fn what_a_game_wrote_is_listed_and_no_link_leads_out_of_it() {
         std::os::unix::fs::symlink(target, upper.join(name)).unwrap();
     }
     let items = user.get_json(&path).await.is(200).json()["items"].clone();
-    let listed: Vec<_> = items.as_array().unwrap().iter().map(|item| (item["name"].clone(), item["kind"].clone())).collect();
-    assert_eq!(listed, [("left4dead2", "folder"), ("out", "link"), ("store", "link"), ("up", "link")].map(|(a, b)| (json!(a), json!(b))));
+    let listed: Vec<_> =
+        items.as_array().unwrap().iter().map(|item| (item["name"].clone(), item["kind"].clone())).collect();
+    assert_eq!(
+        listed,
+        [("left4dead2", "folder"), ("out", "link"), ("store", "link"), ("up", "link")]
+            .map(|(a, b)| (json!(a), json!(b)))
+    );
     for bad in ["out", "up", "store", "out/ssl", "left4dead2/../../..", "up/..", "/etc", "nothing"] {
         let code = user.get_json(&format!("{path}?path={bad}")).await.status;
         assert!(code == 404, "{bad}: {code}");

@@ -5,8 +5,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod contained;
 mod crash;
+mod games;
+mod killed;
 mod life;
 mod outlives;
 mod ports;
+mod rcon;
 mod schemathesis;
+mod terminal;

@@ -126,7 +126,9 @@ mod tests {
 
     #[test]
     fn an_uptime_is_said_in_its_two_largest_units() {
-        for (seconds, text) in [(59, "0 min"), (3599, "59 min"), (7500, "2 h 05 min"), (3 * 86_400 + 4 * 3600, "3 d 04 h")] {
+        for (seconds, text) in
+            [(59, "0 min"), (3599, "59 min"), (7500, "2 h 05 min"), (3 * 86_400 + 4 * 3600, "3 d 04 h")]
+        {
             assert_eq!(uptime(Timestamp(0), Timestamp(seconds * 1000)), text);
         }
     }
