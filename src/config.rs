@@ -61,6 +61,8 @@ pub struct Config {
     pub cpu_weight: u32,
     /// Most processes and threads of one instance.
     pub pids_max: u32,
+    /// Bytes on disk that the game of one instance may write; `None`: no limit.
+    pub disk_max: Option<u64>,
     /// Most servers of a user who is not an admin.
     pub max_servers_per_user: u32,
     /// Whether `/metrics` answers without an admin's token.
@@ -162,6 +164,7 @@ impl Default for Config {
             memory_max: Some(2 << 30),
             cpu_weight: 100,
             pids_max: 512,
+            disk_max: Some(10 << 30),
             max_servers_per_user: 10,
             metrics: false,
             log_level: log::LevelFilter::Info,
@@ -330,6 +333,7 @@ raw! {
     memory_max: Size,
     cpu_weight: Bounded<1, 10_000>,
     pids_max: Bounded<16, 1_000_000>,
+    disk_max: Size,
     max_servers_per_user: Bounded<0, 100_000>,
     metrics: Switch,
     log_level: Level,
@@ -368,6 +372,7 @@ impl Raw {
             memory_max: self.memory_max.map_or(default.memory_max, |size| size.0),
             cpu_weight: self.cpu_weight.map_or(default.cpu_weight, |n| n.0 as u32),
             pids_max: self.pids_max.map_or(default.pids_max, |n| n.0 as u32),
+            disk_max: self.disk_max.map_or(default.disk_max, |size| size.0),
             max_servers_per_user: self.max_servers_per_user.map_or(default.max_servers_per_user, |n| n.0 as u32),
             metrics: self.metrics.map_or(default.metrics, |switch| switch.0),
             log_level: self.log_level.map_or(default.log_level, |level| level.0),
@@ -568,7 +573,7 @@ mod tests {
         let text = "listen: 0.0.0.0:80\ndata_dir: /srv/l\nsocket: /srv/s.sock\nport_range: 28000-28010\njob_workers: 2\n\
             signup: closed\npublic_url: https://games.example.org/\ntrusted_proxies: [127.0.0.1, 10.0.0.0/8]\n\
             steamcmd: /usr/games/steamcmd\nstatus_refresh_seconds: 4\njob_log_replay_limit: 10\n\
-            job_log_line_max_chars: 100\nmemory_max: 1536M\ncpu_weight: 50\npids_max: 64\nmax_servers_per_user: 3\n\
+            job_log_line_max_chars: 100\nmemory_max: 1536M\ncpu_weight: 50\npids_max: 64\ndisk_max: 20G\nmax_servers_per_user: 3\n\
             metrics: on\nlog_level: debug\ntls_cert: /c.pem\ntls_key: /k.pem\npublic_address: games.example.org\n\
             start_timeout_seconds: 60\n";
         let config = read(text).unwrap();
@@ -581,7 +586,7 @@ mod tests {
         assert!(config.trusted_proxies[1].contains("10.9.8.7".parse().unwrap()));
         assert!(!config.trusted_proxies[1].contains("11.9.8.7".parse().unwrap()));
         assert_eq!(config.steamcmd, Steamcmd::Path("/usr/games/steamcmd".into()));
-        assert_eq!(config.memory_max, Some(1536 << 20));
+        assert_eq!((config.memory_max, config.disk_max), (Some(1536 << 20), Some(20 << 30)));
         assert_eq!((config.cpu_weight, config.pids_max, config.max_servers_per_user), (50, 64, 3));
         assert!(config.metrics);
         assert_eq!(config.log_level, log::LevelFilter::Debug);

@@ -127,11 +127,14 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
         pids_max: Some(config.pids_max.into()),
         ..Limits::default()
     };
+    // An install writes what Steam sends; only games are held to what one instance may write.
+    let file_bytes = config.disk_max.into_iter().chain(limits.file_bytes).min();
+    let game_limits = Limits { disk_max: config.disk_max, file_bytes, ..limits.clone() };
     let supervisor = Supervisor::new(supervise::Context {
         domain: domain.clone(),
         paths: paths.clone(),
         starter: starter.clone(),
-        limits: limits.clone(),
+        limits: game_limits,
         start_timeout: Duration::from_secs(config.start_timeout_seconds),
         refresh: Duration::from_secs(config.status_refresh_seconds),
     });

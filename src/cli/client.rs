@@ -142,8 +142,9 @@ impl Client {
     /// Opens a stream of events.
     pub async fn events(&self, path: &str) -> Result<Events> {
         let answer = self.send(Method::GET, path, None, "text/event-stream").await?;
-        if !answer.status().is_success() {
-            bail!("the daemon answered {}", answer.status());
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(Refused { status: status.as_u16(), text: format!("the daemon answered {status}") }.into());
         }
         Ok(Events { body: answer.into_body(), parser: EventParser::default() })
     }

@@ -1,13 +1,14 @@
 //! `left4me servers …`: what runs, up and down, its console.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::client::Client;
+use super::client::{Client, Refused};
 use super::install;
 use super::reach::{Reach, hand_over};
 use super::table;
@@ -20,6 +21,8 @@ use crate::model::job::Operation;
 use crate::model::user::Actor;
 use crate::web::json as objects;
 
+/// How long a daemon may be away before following it is given up.
+const ABSENCE: Duration = Duration::from_mins(1);
 /// Bytes of console that are read at once.
 const BLOCK: usize = 64 << 10;
 
@@ -193,20 +196,50 @@ fn plain(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(|byte| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\t')).collect()
 }
 
+/// Follows a console to the end of its server, over restarts of game and daemon: each line once.
 async fn follow(client: &Client, id: ServerId, lines: usize) -> Result<()> {
-    let mut events = client.events(&format!("/servers/{id}/logs/stream?lines={lines}")).await?;
-    while let Some(event) = events.next_event().await? {
-        let mut out = std::io::stdout().lock();
-        out.write_all(&plain(event.data.as_bytes()))?;
-        out.write_all(b"\n")?;
-        out.flush()?;
+    let mut from = format!("lines={lines}");
+    let mut left_at = Instant::now();
+    loop {
+        let mut events = match client.events(&format!("/servers/{id}/logs/stream?{from}")).await {
+            Ok(events) => events,
+            // The daemon is being restarted; whoever gave an answer and refused is not.
+            Err(error) if error.is::<Refused>() || left_at.elapsed() > ABSENCE => return Err(error),
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        while let Ok(Some(event)) = events.next_event().await {
+            match event.event.as_str() {
+                "" | "message" => {
+                    let mut out = std::io::stdout().lock();
+                    out.write_all(&plain(event.data.as_bytes()))?;
+                    out.write_all(b"\n")?;
+                    out.flush()?;
+                }
+                "gap" => eprintln!("left4me: older lines are gone"),
+                "end" => return Ok(()),
+                // Of a newer daemon.
+                _ => {}
+            }
+            if !event.id.is_empty() {
+                from = format!("cursor={}", event.id);
+            }
+        }
+        left_at = Instant::now();
+        // Both sides may have ended at once; the next look decides.
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(())
 }
 
 async fn type_into(config: &Config, server: &str) -> Result<()> {
     let client = Reach::daemon(config, "typing into a console").await?;
     let (id, _) = find(&Reach::Daemon(client.clone()), server).await?;
+    let a_person = std::io::stdin().is_terminal();
+    if a_person {
+        eprintln!("left4me: lines go to the game; ctrl-d leaves, and the game plays on");
+    }
     let followed = follow(&client, id, 50);
     tokio::pin!(followed);
     let (lines_in, mut lines) = mpsc::channel(16);
@@ -222,9 +255,12 @@ async fn type_into(config: &Config, server: &str) -> Result<()> {
         tokio::select! {
             ended = &mut followed => return ended,
             line = lines.recv() => match line {
-                Some(line) => {
-                    client.post(&format!("/servers/{id}/console"), &json!({"line": line})).await?;
-                }
+                Some(line) => match client.post(&format!("/servers/{id}/console"), &json!({"line": line})).await {
+                    Ok(_) => {}
+                    // A person reads it and goes on.
+                    Err(error) if a_person => eprintln!("left4me: {error}"),
+                    Err(error) => return Err(error),
+                },
                 None => return Ok(()),
             },
         }

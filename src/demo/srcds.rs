@@ -179,8 +179,8 @@ async fn serve(arguments: Arguments) -> ExitCode {
                 Effect::None
             }
             accepted = tcp.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    tokio::spawn(rcon(stream, game.cvar("rcon_password"), asked_in.clone()));
+                if let Ok((stream, from)) = accepted {
+                    tokio::spawn(rcon(stream, from, game.cvar("rcon_password"), asked_in.clone()));
                 }
                 Effect::None
             }
@@ -233,11 +233,15 @@ fn read_console(lines: &mpsc::Sender<String>) {
     }
 }
 
-async fn rcon(mut stream: TcpStream, password: String, commands: mpsc::Sender<Asked>) {
+async fn rcon(mut stream: TcpStream, from: SocketAddr, password: String, commands: mpsc::Sender<Asked>) {
     let mut session = Rcon::default();
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        let before = session.refused;
         let Ok(taken) = session.take(&buffer[..length], &password) else { return };
+        if session.refused > before {
+            print(&format!("rcon from \"{from}\": Bad Password\n"));
+        }
         for step in taken {
             let out = match step {
                 wire::Step::Say(bytes) => bytes,

@@ -122,6 +122,8 @@ pub struct NotRcon;
 pub struct Rcon {
     buffer: Vec<u8>,
     trusted: bool,
+    /// How many passwords were wrong.
+    pub refused: u32,
 }
 
 impl Rcon {
@@ -143,6 +145,7 @@ impl Rcon {
             match kind {
                 3 => {
                     self.trusted = !password.is_empty() && body == password;
+                    self.refused += u32::from(!self.trusted);
                     let mut out = Vec::new();
                     reply(&mut out, id, 0, b"");
                     reply(&mut out, if self.trusted { id } else { -1 }, 2, b"");

@@ -104,6 +104,8 @@ pub struct Limits {
     pub open_files: u64,
     /// Bytes of one file.
     pub file_bytes: Option<u64>,
+    /// Bytes on disk that the program may write; the daemon watches it.
+    pub disk_max: Option<u64>,
 }
 
 impl Default for Limits {
@@ -114,6 +116,7 @@ impl Default for Limits {
             cpu_weight: Some(100),
             open_files: 4096,
             file_bytes: Some(64 << 30),
+            disk_max: None,
         }
     }
 }
@@ -176,7 +179,9 @@ pub struct ExitStatus {
 impl std::fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.code, self.signal) {
-            _ if self.out_of_memory => f.write_str("ended by the kernel: its memory limit was reached"),
+            _ if self.out_of_memory => {
+                f.write_str("ended by the kernel: it used all the memory that memory_max allows")
+            }
             (Some(code), _) => write!(f, "exit code {code}"),
             (None, Some(signal)) => write!(f, "signal {signal}"),
             (None, None) => f.write_str("end unknown"),

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod console;
 pub mod fetch;
+pub mod history;
 pub mod instance;
 pub mod launch;
 pub mod layers;
@@ -18,3 +19,4 @@ pub mod shim;
 pub mod steam;
 pub mod steamcmd;
 pub mod strays;
+pub mod usage;

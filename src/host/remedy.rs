@@ -48,7 +48,8 @@ pub fn step_failed(step: &Step, error: &io::Error) -> String {
         | Step::EnterRoot
         | Step::Resources { .. }
         | Step::DropCapabilities
-        | Step::NoNewPrivileges => format!("the sandbox failed at {step:?}: {error}"),
+        | Step::NoNewPrivileges
+        | Step::Fence { .. } => format!("the sandbox failed at {step:?}: {error}"),
     }
 }
 

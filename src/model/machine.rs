@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::id::{JobId, OverlayId, ServerId};
 use super::port::{Listeners, StrayGame};
 use super::spec::InstanceSpec;
+use super::time::Timestamp;
 
 /// A future behind a trait object.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -48,6 +49,46 @@ pub struct Facts {
     pub max_players: Option<u32>,
     /// Round trip of the last A2S answer, milliseconds.
     pub ping_ms: Option<u32>,
+    /// Share of the processor, percent of one core, since the last look.
+    pub cpu_percent: Option<u32>,
+    /// Memory of all its processes, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// What it wrote, bytes on disk.
+    pub layer_bytes: Option<u64>,
+    /// Who plays, by RCON; `None`: the blueprint sets no password, or nothing was answered yet.
+    pub people: Option<Vec<Person>>,
+    /// Why RCON tells nothing.
+    pub rcon_problem: Option<String>,
+}
+
+/// Somebody who plays, as `status` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Number of the visit, as `kickid` takes it.
+    pub userid: u32,
+    /// Name; it can hold anything.
+    pub name: String,
+    /// `STEAM_1:0:…`.
+    pub steam_id: String,
+    /// For how long, as the game writes it: `28:40`.
+    pub connected: String,
+    /// Round trip, milliseconds.
+    pub ping_ms: Option<u32>,
+}
+
+/// How a game was at one moment of the last hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// When.
+    pub at: Timestamp,
+    /// Players (without bots), where the game said so.
+    pub players: Option<u32>,
+    /// Percent of one core since the sample before.
+    pub cpu_percent: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }
 
 /// Why files of a managed overlay could not be taken or shown.
@@ -164,6 +205,10 @@ pub trait Machine: Send + Sync {
     fn console_send(&self, server: ServerId, line: String) -> Later<'_, Result<(), ConsoleError>>;
     /// What is known of the game now.
     fn facts(&self, server: ServerId) -> Option<Facts>;
+    /// Samples of the last hour, oldest first. Blocks on files.
+    fn history(&self, server: ServerId) -> Vec<Sample>;
+    /// Entries of the folder `path` of what the game wrote, folders first. Blocks on files.
+    fn written_folder(&self, server: ServerId, path: &str) -> Result<Vec<FileEntry>, FilesError>;
     /// Begins an upload into a managed overlay. Blocks on files.
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError>;
     /// Entries of the folder `path` of a revision, or of an addon in it, folders first. Blocks on files.

@@ -3,36 +3,39 @@
 //! States and transitions are drawn in `policy.rs`. Everything that can wait is one arm of one `select!`: requests,
 //! the shim's events, the start deadline, the end of a back-off, and the A2S question that is under way.
 
+mod record;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::look::{Eye, Seen, Target, size};
 use super::policy::{AfterCrash, Crashes, Effect, Input, Phase, step};
 use super::ready::{Scanner, Sign};
 use super::{Context, Request, Window};
 use crate::host::launch::ExitStatus;
-use crate::host::paths::{Paths, Run};
+use crate::host::paths::Run;
 use crate::host::shim::client::{Adoption, Client, Event, adopt, start};
-use crate::host::{console, instance};
+use crate::host::{console, instance, usage};
 use crate::model::id::{HostId, ServerId};
-use crate::model::machine::{ConsoleCursor, ConsoleError, Facts};
-use crate::model::server::{ActualState, DesiredState, Server};
-use crate::model::spec::InstanceSpec;
-use crate::query::a2s;
+use crate::model::machine::{ConsoleCursor, ConsoleError, Facts, Progressing};
+use crate::model::server::{ActualState, DesiredState};
+use crate::query::status;
 
 /// Bytes of console that are looked at in one go.
 const CHUNK: usize = 64 << 10;
+/// SIGKILL.
+const KILLED: i32 = 9;
 /// Console lines that an error shows.
 const LAST_LINES: usize = 12;
-/// How long one A2S answer may take. Silence is never a reason to end a game.
-const A2S_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Processes below the limit from which on a game counts as being at it: the kernel refuses the next.
+const CROWDED: u64 = 2;
 
 type Answer = oneshot::Sender<Result<(), String>>;
-type Question = Pin<Box<dyn Future<Output = Option<Facts>> + Send + Sync>>;
+type Look = Pin<Box<dyn Future<Output = (Eye, Seen)> + Send + Sync>>;
 
 struct Owner {
     context: Arc<Context>,
@@ -45,6 +48,8 @@ struct Owner {
     born: Instant,
     starters: Vec<Answer>,
     stoppers: Vec<Answer>,
+    /// The log of the job that asked for the end.
+    stop_log: Option<Arc<dyn Progressing>>,
     deadline: Option<Instant>,
     wake: Option<Instant>,
     scanner: Scanner,
@@ -52,9 +57,19 @@ struct Owner {
     scanned: ConsoleCursor,
     /// Where the console of the game that runs now begins.
     began: ConsoleCursor,
-    /// Why a start is being given up.
+    /// Why a start is being given up, or a game ended for good.
     reason: Option<String>,
-    question: Option<Question>,
+    /// That a stop took force.
+    killed: Option<String>,
+    /// What looks remember; taken by the look that is under way.
+    eye: Option<Eye>,
+    look: Option<Look>,
+    /// When the next look is due.
+    look_at: Instant,
+    /// RCON password of the game that runs.
+    password: Option<String>,
+    /// It is known to have as many processes as it may.
+    crowded: bool,
     /// The shim could not be asked: look again before anything is done.
     blind: bool,
 }
@@ -66,8 +81,6 @@ pub(super) async fn own(
     mut mailbox: mpsc::Receiver<Request>,
     window: Arc<Window>,
 ) {
-    let mut refresh = interval(context.refresh);
-    refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut owner = Owner {
         context,
         id,
@@ -79,16 +92,22 @@ pub(super) async fn own(
         born: Instant::now(),
         starters: Vec::new(),
         stoppers: Vec::new(),
+        stop_log: None,
         deadline: None,
         wake: None,
         scanner: Scanner::default(),
         scanned: 0,
         began: 0,
         reason: None,
-        question: None,
+        killed: None,
+        eye: None,
+        look: None,
+        look_at: Instant::now(),
+        password: None,
+        crowded: false,
         blind: false,
     };
-    owner.look().await;
+    owner.find().await;
     loop {
         tokio::select! {
             // Whoever asks is answered first: a look at many servers waits for each.
@@ -103,8 +122,10 @@ pub(super) async fn own(
                 owner.wake = None;
                 owner.back_off_over().await;
             }
-            facts = answer(&mut owner.question) => owner.answered(facts).await,
-            _ = refresh.tick(), if owner.client.is_some() || owner.blind => owner.refresh().await,
+            (eye, seen) = looked(&mut owner.look) => owner.looked(eye, seen).await,
+            () = sleep_until(owner.look_at), if owner.look.is_none() && (owner.client.is_some() || owner.blind) => {
+                owner.refresh().await;
+            }
         }
     }
 }
@@ -123,9 +144,9 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-async fn answer(question: &mut Option<Question>) -> Option<Facts> {
-    match question {
-        Some(asked) => asked.await,
+async fn looked(look: &mut Option<Look>) -> (Eye, Seen) {
+    match look {
+        Some(look) => look.await,
         None => std::future::pending().await,
     }
 }
@@ -143,7 +164,7 @@ impl Owner {
     }
 
     /// The first look: what does the machine say, and what should be?
-    async fn look(&mut self) {
+    async fn find(&mut self) {
         let found = adopt(&self.context.paths, self.run()).await;
         self.blind = found.is_err();
         let Some(record) = self.record().await else { return };
@@ -155,12 +176,13 @@ impl Owner {
                 if let Ok(spec) = self.spec().await {
                     // The port that the game was started with; the record may have another since.
                     self.port = spec.port;
+                    self.password = status::password(&spec.config, &spec.arguments);
                 }
                 self.hold(Some(client));
                 self.began = self.console_at(|paths, run| console::tail(paths, run, LAST_LINES)).await;
                 if record.actual_state == ActualState::Running {
                     self.phase = Phase::Running;
-                    self.ask_how_it_is();
+                    self.look_at = Instant::now();
                 } else {
                     self.phase = Phase::Starting { by_job: false };
                     self.scanned = self.console_at(console::begin).await;
@@ -200,11 +222,11 @@ impl Owner {
 
     async fn take(&mut self, request: Request) {
         if self.blind {
-            self.look().await;
+            self.find().await;
         }
         match request {
             Request::Start { log, answer } => {
-                if self.phase == Phase::Stopping {
+                if matches!(self.phase, Phase::Stopping | Phase::Condemned) {
                     let _ = answer.send(Err("the game is still ending; try again".into()));
                     return;
                 }
@@ -218,6 +240,7 @@ impl Owner {
                 if self.client.is_some() {
                     log.say("telling the game to quit");
                 }
+                self.stop_log = Some(log);
                 self.stoppers.push(answer);
                 self.crashes.forget();
                 self.wake = None;
@@ -275,13 +298,20 @@ impl Owner {
     async fn exited(&mut self, status: &ExitStatus) {
         // A start that is given up ends on our word, which is no dismissal.
         let dismissed = status.asked && self.reason.is_none();
+        if self.phase == Phase::Stopping && status.signal == Some(KILLED) {
+            let text = "the game did not end when it was told to quit and interrupted: it was killed";
+            if let Some(log) = self.stop_log.take() {
+                log.complain(text);
+            }
+            self.killed = Some(text.into());
+        }
         self.ended(&format!("the game ended by itself ({status})"), dismissed).await;
     }
 
     /// The process ended, whoever wanted it.
     async fn ended(&mut self, how: &str, dismissed: bool) {
         self.deadline = None;
-        self.question = None;
+        (self.eye, self.look) = (None, None);
         self.set_facts(None);
         let lines = self.last_lines().await;
         self.window.grown.send_replace(self.console_at(console::end).await);
@@ -362,11 +392,22 @@ impl Owner {
                 self.reason = None;
                 self.observe(ActualState::Running, None).await;
                 answer_all(&mut self.starters, &Ok(()));
-                self.ask_how_it_is();
+                self.look_at = Instant::now();
+            }
+            Effect::EndAtOnce => {
+                self.deadline = None;
+                let told = match &mut self.client {
+                    Some(client) => client.kill().await,
+                    None => Ok(()),
+                };
+                if let Err(error) = told {
+                    log::warn!("server {}: its shim does not take a kill: {error}", self.id);
+                }
             }
             Effect::AnnounceStopped => {
+                let killed = self.killed.take();
                 self.reason = None;
-                self.observe(ActualState::Stopped, None).await;
+                self.observe(ActualState::Stopped, killed).await;
                 answer_all(&mut self.starters, &Err("the server was stopped".into()));
                 answer_all(&mut self.stoppers, &Ok(()));
             }
@@ -408,12 +449,14 @@ impl Owner {
         self.observe(ActualState::Starting, None).await;
         self.reason = None;
         self.scanner = Scanner::default();
+        self.crowded = false;
         self.began = self.console_at(console::end).await;
         self.scanned = self.began;
         match self.try_launch().await {
             Ok(client) => {
                 self.hold(Some(client));
                 self.deadline = Some(Instant::now() + self.context.start_timeout);
+                self.look_at = Instant::now() + self.context.refresh;
             }
             Err(error) => {
                 self.reason = Some(error);
@@ -426,38 +469,33 @@ impl Owner {
     async fn try_launch(&mut self) -> Result<Client, String> {
         let spec = self.spec().await?;
         self.port = spec.port;
+        self.password = status::password(&spec.config, &spec.arguments);
         let (paths, limits) = (self.context.paths.clone(), self.context.limits.clone());
-        let launch = tokio::task::spawn_blocking(move || instance::launch_of(&paths, &spec, &limits))
-            .await
-            .map_err(|error| error.to_string())?;
+        let launch = tokio::task::spawn_blocking(move || {
+            let launch = instance::launch_of(&paths, &spec, &limits);
+            has_room(&launch.upper, limits.disk_max).map(|()| launch)
+        })
+        .await
+        .map_err(|error| error.to_string())??;
         start(&self.context.starter, &launch).await.map_err(|error| error.to_string())
     }
 
-    async fn spec(&self) -> Result<InstanceSpec, String> {
-        let (paths, host) = (self.context.paths.clone(), HostId::of(self.id));
-        tokio::task::spawn_blocking(move || instance::read_spec(&paths, host))
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())
-    }
-
-    /// A place in the console; its beginning where it cannot be read.
-    async fn console_at(
-        &self,
-        look: impl FnOnce(&Paths, Run) -> std::io::Result<ConsoleCursor> + Send + 'static,
-    ) -> ConsoleCursor {
-        let (paths, run) = (self.context.paths.clone(), self.run());
-        match tokio::task::spawn_blocking(move || look(&paths, run)).await {
-            Ok(Ok(cursor)) => cursor,
-            Ok(Err(_)) | Err(_) => 0,
-        }
-    }
-
     async fn refresh(&mut self) {
+        self.look_at = Instant::now() + self.context.refresh;
         if self.blind {
-            self.look().await;
-        } else {
-            self.ask_how_it_is();
+            self.find().await;
+        } else if let Some(state) = self.client.as_ref().and_then(|client| client.state().ok()) {
+            let target = Target {
+                paths: self.context.paths.clone(),
+                run: self.run(),
+                state,
+                port: self.port,
+                password: self.password.clone(),
+                upper: self.context.paths.upper(HostId::of(self.id)),
+                disk_max: self.context.limits.disk_max,
+                refresh: self.context.refresh,
+            };
+            self.look = Some(Box::pin(self.eye.take().unwrap_or_default().look(target)));
         }
     }
 
@@ -467,88 +505,51 @@ impl Owner {
         self.input(if wanted { Input::BackoffOver } else { Input::StopAsked }).await;
     }
 
-    fn ask_how_it_is(&mut self) {
-        if self.question.is_some() || self.port == 0 {
+    async fn looked(&mut self, eye: Eye, seen: Seen) {
+        self.look = None;
+        self.eye = Some(eye);
+        self.look_at = Instant::now() + seen.next;
+        let processes = seen.facts.processes.unwrap_or(0);
+        self.set_facts(Some(seen.facts));
+        if let Some(overflow) = seen.overflow {
+            self.reason = Some(format!(
+                "the game was ended: {overflow}; see what it wrote, reset the server's own layer, or raise disk_max"
+            ));
+            self.input(Input::Condemned).await;
             return;
         }
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], self.port));
-        self.question = Some(Box::pin(async move {
-            let (info, round_trip) = a2s::info(address, A2S_TIMEOUT).await.ok()?;
-            Some(Facts {
-                players: Some(u32::from(info.humans())),
-                bots: Some(u32::from(info.bots)),
-                max_players: Some(u32::from(info.max_players)),
-                ping_ms: Some(round_trip.as_millis() as u32),
-                map: Some(info.map),
-            })
-        }));
-    }
-
-    async fn answered(&mut self, facts: Option<Facts>) {
-        self.question = None;
-        // Silence keeps the last facts: rate limits and loopback filters are common, and no sign of trouble.
-        let Some(facts) = facts else { return };
-        self.set_facts(Some(facts));
-        if matches!(self.phase, Phase::Starting { .. }) && self.reason.is_none() {
+        if seen.answered && matches!(self.phase, Phase::Starting { .. }) && self.reason.is_none() {
             // An adopted game whose ready line is no longer in the segments.
             self.input(Input::Ready).await;
         }
+        let limit = self.context.limits.pids_max.unwrap_or(u64::MAX);
+        let crowded = processes.saturating_add(CROWDED) >= limit;
+        if crowded && !self.crowded && self.phase == Phase::Running {
+            let text = format!(
+                "the game has {processes} processes, as many as pids_max ({limit}) allows: it can start no more; \
+                 restart it, or raise pids_max"
+            );
+            log::warn!("server {}: {text}", self.id);
+            self.observe(ActualState::Running, Some(text)).await;
+        }
+        self.crowded = crowded;
     }
 
     fn set_facts(&self, facts: Option<Facts>) {
         *self.window.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
+}
 
-    async fn last_lines(&self) -> String {
-        let (paths, run, began) = (self.context.paths.clone(), self.run(), self.began);
-        let read = tokio::task::spawn_blocking(move || {
-            let from = console::tail(&paths, run, LAST_LINES)?.max(began);
-            console::read(&paths, run, from, CHUNK)
-        })
-        .await;
-        match read {
-            Ok(Ok(chunk)) => String::from_utf8_lossy(&chunk.bytes).replace('\r', "").trim_end().to_owned(),
-            Ok(Err(_)) | Err(_) => String::new(),
-        }
-    }
-
-    async fn observe(&self, state: ActualState, error: Option<String>) {
-        let (domain, id) = (self.context.domain.clone(), self.id);
-        self.tell(tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await);
-    }
-
-    /// Whether a job is queued or under way that will start or end the game: then this look starts nothing.
-    async fn job_decides(&self) -> bool {
-        let domain = self.context.domain.clone();
-        let active = tokio::task::spawn_blocking(move || domain.active_jobs()).await;
-        active.is_ok_and(|active| {
-            active.is_ok_and(|jobs| {
-                jobs.iter().any(|job| job.server_id == Some(self.id) && job.operation.desired().is_some())
-            })
-        })
-    }
-
-    async fn record(&self) -> Option<Server> {
-        let (domain, id) = (self.context.domain.clone(), self.id);
-        match tokio::task::spawn_blocking(move || domain.server_record(id)).await {
-            Ok(Ok(record)) => record,
-            Ok(Err(refusal)) => {
-                log::error!("server {}: its record cannot be read: {refusal}", self.id);
-                None
-            }
-            Err(error) => {
-                log::error!("server {}: its record cannot be read: {error}", self.id);
-                None
-            }
-        }
-    }
-
-    fn tell<T>(&self, written: Result<crate::domain::Result<T>, tokio::task::JoinError>) {
-        match written {
-            Ok(Ok(_)) => {}
-            Ok(Err(refusal)) => log::error!("server {}: what was observed cannot be stored: {refusal}", self.id),
-            Err(error) => log::error!("server {}: what was observed cannot be stored: {error}", self.id),
-        }
+/// Whether the game may write at all: one that was ended for what it wrote would only be ended again.
+fn has_room(upper: &std::path::Path, disk_max: Option<u64>) -> Result<(), String> {
+    let Some(most) = disk_max else { return Ok(()) };
+    match usage::upper_bytes(upper, most) {
+        Ok(Some(bytes)) if bytes <= most => Ok(()),
+        Ok(_) => Err(format!(
+            "its own layer holds more than the {} that disk_max allows: reset it, or raise disk_max",
+            size(most)
+        )),
+        Err(error) => Err(format!("{} cannot be measured: {error}", upper.display())),
     }
 }
 

@@ -4,13 +4,15 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Request, SupervisorHandle};
 use crate::host::paths::Run;
-use crate::host::{archive, console, instance, ports, strays};
+use crate::host::{archive, console, history, instance, ports, strays};
 use crate::model::id::{HostId, OverlayId, ServerId};
 use crate::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, StrayError,
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, Sample,
+    StrayError,
 };
 use crate::model::port::{Listeners, StrayGame};
 use crate::model::spec::InstanceSpec;
+use crate::model::time::Timestamp;
 
 impl Machine for SupervisorHandle {
     fn listeners(&self, named: &[u16]) -> Listeners {
@@ -52,6 +54,18 @@ impl Machine for SupervisorHandle {
     fn facts(&self, server: ServerId) -> Option<Facts> {
         let window = self.0.lock().get(&server).map(|handle| handle.window.clone())?;
         window.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn history(&self, server: ServerId) -> Vec<Sample> {
+        let run = Run::Server(HostId::of(server));
+        history::read(&self.0.context.paths, run, Timestamp::now()).unwrap_or_else(|error| {
+            log::warn!("the last hour of server {server} cannot be read: {error}");
+            Vec::new()
+        })
+    }
+
+    fn written_folder(&self, server: ServerId, path: &str) -> Result<Vec<FileEntry>, FilesError> {
+        archive::list_written(&self.0.context.paths, HostId::of(server), path)
     }
 
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError> {

@@ -7,6 +7,7 @@
 
 mod instance;
 pub mod leftovers;
+mod look;
 mod machine;
 pub mod policy;
 pub mod ready;

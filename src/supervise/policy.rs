@@ -15,6 +15,9 @@
 //!                 Running)         └─────────▶ Failed ── StartAsked ──▶ Starting
 //! ```
 //!
+//! Condemned (Starting, Running) leads to a phase of that name: the game is killed, and its end leads to Failed. So ends
+//! a game that would only do the same again, such as one that wrote more to disk than it may.
+//!
 //! A game that the user stopped is never started again by us; one that a job could not start is not either: the job
 //! says why, and the user decides.
 
@@ -44,6 +47,8 @@ pub enum Phase {
     Running,
     /// Told to end.
     Stopping,
+    /// Killed for what it did; not started again by us.
+    Condemned,
     /// Crashed; will be started again.
     Waiting,
     /// Crashed too often.
@@ -61,6 +66,8 @@ pub enum Input {
     Ready,
     /// It was not ready in time, or said something that forbids it to go on (a wrong port).
     GaveUp,
+    /// It did what no game may do again.
+    Condemned,
     /// The process ended, or could not be launched at all.
     Exited,
     /// The process was ended by the box, not by us and not by itself: its unit was stopped, the box shuts down.
@@ -82,11 +89,13 @@ pub enum Effect {
     EndGently,
     /// End the game: it will not become ready.
     EndFailedStart,
+    /// Kill the game.
+    EndAtOnce,
     /// The game is ready: answer the job, forget old errors.
     AnnounceReady,
     /// The game ended as asked: answer the job.
     AnnounceStopped,
-    /// The start failed: answer the job with the reason.
+    /// The start failed, or the game was condemned: answer the job, if one waits, with the reason.
     AnnounceStartFailed,
     /// Count a crash; wait, or give up.
     CountCrash,
@@ -109,15 +118,21 @@ pub fn step(phase: Phase, input: Input) -> (Phase, Effect) {
         (P::Running, I::StartAsked) => (P::Running, E::AlreadyUp),
         // The lane of a server is serial: a start that meets a stop waits for the end in `instance.rs`.
         (P::Stopping, I::StartAsked | I::StopAsked) => (P::Stopping, E::None),
+        (P::Condemned, I::StartAsked) => (P::Condemned, E::None),
+        (P::Condemned, I::StopAsked) => (P::Stopping, E::None),
+
+        (P::Starting { .. } | P::Running, I::Condemned) => (P::Condemned, E::EndAtOnce),
+        (P::Down | P::Stopping | P::Condemned | P::Waiting | P::Failed, I::Condemned) => (phase, E::None),
+        (P::Condemned, I::Exited | I::Dismissed) => (P::Failed, E::AnnounceStartFailed),
 
         (P::Down | P::Waiting | P::Failed, I::StopAsked) => (P::Down, E::AlreadyDown),
         (P::Starting { .. } | P::Running, I::StopAsked) => (P::Stopping, E::EndGently),
 
         (P::Starting { .. }, I::Ready) => (P::Running, E::AnnounceReady),
-        (P::Down | P::Running | P::Stopping | P::Waiting | P::Failed, I::Ready) => (phase, E::None),
+        (P::Down | P::Running | P::Stopping | P::Condemned | P::Waiting | P::Failed, I::Ready) => (phase, E::None),
 
         (P::Starting { .. }, I::GaveUp) => (phase, E::EndFailedStart),
-        (P::Down | P::Running | P::Stopping | P::Waiting | P::Failed, I::GaveUp) => (phase, E::None),
+        (P::Down | P::Running | P::Stopping | P::Condemned | P::Waiting | P::Failed, I::GaveUp) => (phase, E::None),
 
         (P::Starting { by_job: true }, I::Exited) => (P::Down, E::AnnounceStartFailed),
         (P::Starting { by_job: false } | P::Running, I::Exited) => (P::Waiting, E::CountCrash),
@@ -129,7 +144,9 @@ pub fn step(phase: Phase, input: Input) -> (Phase, Effect) {
         (P::Down | P::Waiting | P::Failed, I::Dismissed) => (phase, E::None),
 
         (P::Waiting, I::BackoffOver) => (P::Starting { by_job: false }, E::Launch),
-        (P::Down | P::Starting { .. } | P::Running | P::Stopping | P::Failed, I::BackoffOver) => (phase, E::None),
+        (P::Down | P::Starting { .. } | P::Running | P::Stopping | P::Condemned | P::Failed, I::BackoffOver) => {
+            (phase, E::None)
+        }
     }
 }
 
@@ -222,6 +239,7 @@ mod tests {
             Input::StopAsked,
             Input::Ready,
             Input::GaveUp,
+            Input::Condemned,
             Input::Exited,
             Input::Dismissed,
             Input::BackoffOver,

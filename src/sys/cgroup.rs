@@ -31,20 +31,32 @@ pub struct GameGroup {
 /// A shim that the daemon started shares the daemon's group, which must never get controllers (systemd could not restart
 /// the daemon any more, *measured*).
 pub fn own_delegated() -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.trim_end_matches('/');
-    let folder = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .iter()
-        .map(|root| PathBuf::from(format!("{root}{path}")))
-        .find(|folder| folder.join("cgroup.controllers").is_file())?;
-    if path.is_empty() {
-        return None;
-    }
+    let folder = folder_of("self")?;
     let members = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
     let alone = members.split_whitespace().eq([std::process::id().to_string().as_str()]);
     let writable = rustix::fs::access(folder.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok()
         && rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK).is_ok();
     (alone && writable).then_some(folder)
+}
+
+/// The cgroup of a process (`self` or a number); `None`: the root, or no version 2.
+fn folder_of(process: &str) -> Option<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.trim_end_matches('/');
+    if path.is_empty() {
+        return None;
+    }
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .map(|root| PathBuf::from(format!("{root}{path}")))
+        .find(|folder| folder.join("cgroup.controllers").is_file())
+}
+
+/// The game's cgroup beside that of the shim with this process number, where [`divide`] made one.
+pub fn game_of(shim: i32) -> Option<PathBuf> {
+    let own = folder_of(&shim.to_string())?;
+    let game = own.ends_with("shim").then(|| own.with_file_name("game"))?;
+    game.join("memory.current").is_file().then_some(game)
 }
 
 /// Splits the caller's delegated group `own` into one for itself and one for the game, and sets the limits.

@@ -10,8 +10,10 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// Folders inside each other that are held open while a tree is removed.
+/// Folders inside each other that are held open while a tree is removed or measured.
 const DEPTH: usize = 64;
+/// Bytes that an entry counts at least: an empty file takes an inode and its name.
+const ENTRY: u64 = 1024;
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
@@ -146,6 +148,47 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Bytes on disk of all below the folder `path`, each entry at least [`ENTRY`]; counting ends once it is more than
+/// `enough`. `None`: folders are nested deeper than is followed.
+///
+/// Somebody hostile may change the tree meanwhile: no symlink is followed, what vanishes counts nothing, and a folder
+/// that its owner (we, outside) may not read is made readable.
+pub fn tree_bytes(path: &Path, enough: u64) -> io::Result<Option<u64>> {
+    let mut bytes = 0_u64;
+    let mut levels = vec![rustix::fs::Dir::new(open_folder(path)?)?];
+    loop {
+        let depth = levels.len();
+        let Some(level) = levels.last_mut() else { break };
+        let Some(entry) = level.read() else {
+            levels.pop();
+            continue;
+        };
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        let Ok(stat) = rustix::fs::statat(level.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        bytes = bytes.saturating_add(ENTRY.max((stat.st_blocks as u64).saturating_mul(512)));
+        if bytes > enough {
+            break;
+        }
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            if depth > DEPTH {
+                return Ok(None);
+            }
+            let opened = open_readable(level.fd()?, name);
+            match opened {
+                Ok(folder) => levels.push(rustix::fs::Dir::new(folder)?),
+                // Removed or swapped since it was listed.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(Some(bytes))
+}
+
 /// A folder that is being emptied.
 struct Level {
     fd: OwnedFd,
@@ -191,6 +234,17 @@ fn remove_below(top: &OwnedFd, name: OsString) -> io::Result<()> {
             }
         }
     }
+}
+
+/// Opens a folder to list it, giving ourselves the rights to do so and leaving it the others that it has.
+fn open_readable(parent: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let handle = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | FOLDER, Mode::empty())?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode);
+    let wanted = Mode::RUSR | Mode::XUSR;
+    if !mode.contains(wanted) {
+        rustix::fs::chmodat(CWD, path_of(&handle), mode | wanted, AtFlags::empty())?;
+    }
+    rustix::fs::openat(&handle, ".", OFlags::RDONLY | FOLDER, Mode::empty())
 }
 
 /// Opens a folder whose content shall go, giving ourselves the rights to do so.
@@ -239,6 +293,27 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_tree_is_measured_whatever_its_owner_did_to_hide_it() {
+        let base = tempfile::tempdir().unwrap();
+        let top = base.path().join("top");
+        fs::create_dir_all(top.join("hidden/deep")).unwrap();
+        fs::write(top.join("hidden/deep/file"), vec![1; 300_000]).unwrap();
+        fs::write(base.path().join("outside"), vec![1; 900_000]).unwrap();
+        std::os::unix::fs::symlink(base.path(), top.join("out")).unwrap();
+        for n in 0..100 {
+            fs::write(top.join(format!("empty-{n}")), "").unwrap();
+        }
+        fs::set_permissions(top.join("hidden"), fs::Permissions::from_mode(0)).unwrap();
+        let bytes = tree_bytes(&top, u64::MAX).unwrap().unwrap();
+        assert!((400_000..500_000).contains(&bytes), "{bytes}");
+        assert!(tree_bytes(&top, 1000).unwrap().unwrap() > 1000);
+        let mut deep = top.clone();
+        (0..DEPTH + 2).for_each(|_| deep.push("d"));
+        fs::create_dir_all(&deep).unwrap();
+        assert_eq!(tree_bytes(&top, u64::MAX).unwrap(), None);
+    }
 
     #[test]
     fn a_tree_goes_with_folders_that_have_no_permissions_and_links_are_not_followed() {

@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod diag;
 pub mod fs;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod process;

@@ -82,6 +82,22 @@ pub fn block_signals(signals: Option<&[Signal]>) -> io::Result<()> {
     }
 }
 
+/// No signal held back, each with its usual effect: what a program expects to be started with. `exec` keeps both the mask
+/// and what is ignored, and so does std's `Command`.
+pub fn usual_signals() -> io::Result<()> {
+    // Past SIGRTMAX of the kernel there is nothing.
+    for signal in 1..=64 {
+        // The kernel itself: libc keeps 32 and 33 for its threads and refuses to touch them, and a parent may ignore those, too.
+        // SAFETY: all zero is `struct sigaction` with SIG_DFL, no flags and an empty mask (8 bytes of it are looked at).
+        unsafe {
+            let action = [0_u64; 4];
+            // KILL and STOP refuse, and have their usual effect.
+            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), std::ptr::null_mut::<u64>(), 8);
+        }
+    }
+    block_signals(Some(&[]))
+}
+
 /// Waits for any signal that is held back and takes it. The number is raw: real-time signals have no name.
 pub fn wait_signal() -> io::Result<i32> {
     let set = signal_set(None);

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod assets;
+mod chart;
 pub mod error;
 pub mod extract;
 pub mod fields;
@@ -224,6 +225,8 @@ table! {
         post ["servers" / u64 / "stop"] servers::stop;
         post ["servers" / u64 / "restart"] servers::restart;
         post ["servers" / u64 / "console"] servers::console;
+        get ["servers" / u64 / "live"] servers::live;
+        get ["servers" / u64 / "files"] servers::browse;
         get ["servers" / u64 / "logs"] servers::logs;
         get ["servers" / u64 / "logs" / "stream"] sse::console::stream;
     }

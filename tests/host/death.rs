@@ -26,6 +26,15 @@ tests! {
         assert!(before.iter().all(|process| !process.is_alive()));
     }
 
+    fn a_program_begins_with_no_signal_held_back_and_none_ignored() {
+        let place = Place::with_game("exit 1");
+        let mut launch = place.launch(5);
+        // Not a shell, which would put its own signals right.
+        launch.program = "/usr/bin/grep".into();
+        launch.arguments = ["-E", "Sig(Blk|Ign)", "/proc/self/status"].map(String::from).to_vec();
+        assert_eq!(place.run(&launch).await.1, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+    }
+
     fn sigint_comes_before_sigkill() {
         let place = Place::with_game("trap 'echo interrupted; exit 7' INT; echo ready; while :; do sleep 0.05; done");
         let mut launch = place.launch(5);
@@ -77,6 +86,27 @@ tests! {
         assert!(place.console(5).ends_with("got quit\n"));
     }
 
+    fn a_line_that_is_half_typed_does_not_swallow_the_quit() {
+        // It reads its console only once it is told to quit, so the terminal's queue fills up in the middle of a line.
+        let place = Place::with_game("trap go=1 USR1; echo ready; while [ -z \"$go\" ]; do sleep 0.02; done; while read -r line; do [ \"$line\" = quit ] && echo \"quits well\" && exit 0; done");
+        let mut launch = place.launch(5);
+        launch.stop.line_ms = 20_000;
+        let mut client = place.start(&launch).await;
+        place.await_console(&mut client, 5, "ready").await;
+        // A terminal takes some 64 KiB that nobody reads; the shim keeps as much again.
+        for _ in 0..110 {
+            client.send_line(&"x".repeat(1000)).await.unwrap();
+        }
+        client.stop().await.unwrap();
+        let game = rustix::process::Pid::from_raw(client.pid()).unwrap();
+        rustix::process::kill_process(game, rustix::process::Signal::USR1).unwrap();
+        let begun = std::time::Instant::now();
+        let status = await_exit(&mut client).await;
+        assert_eq!((status.code, status.asked), (Some(0), true));
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+        assert!(place.console(5).ends_with("quits well\n"));
+    }
+
     fn a_game_outlives_its_starter_and_is_adopted_with_every_line() {
         let place = Place::with_game("i=0; while read -r line; do i=$((i+1)); echo \"$i $line\"; done");
         // Another process starts it, and dies by SIGKILL.
@@ -126,7 +156,7 @@ time.sleep(1000)
 "#;
 
 /// Every process of the sandbox of server 5: those in the PID namespace of its init.
-fn processes_of(place: &Place) -> Vec<Identity> {
+pub fn processes_of(place: &Place) -> Vec<Identity> {
     let state = left4me::host::shim::state::read_state(&place.paths.run(server(5))).unwrap().unwrap();
     let mut found = vec![state.init.clone()];
     let mut next = 0;

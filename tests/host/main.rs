@@ -3,7 +3,9 @@
 
 mod console;
 mod death;
+mod escapes;
 mod isolation;
 mod layers;
 mod refusals;
 mod support;
+mod versions;

@@ -13,15 +13,17 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use left4me::domain::{Domain, Rules};
 use left4me::host::archive::{self, Caps, Upload};
-use left4me::host::instance;
-use left4me::host::paths::Paths;
+use left4me::host::paths::{Paths, Run};
+use left4me::host::{history, instance};
 use left4me::live::Hub;
 use left4me::model::id::{HostId, OverlayId, ServerId};
 use left4me::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, StrayError,
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, Sample,
+    StrayError,
 };
 use left4me::model::port::{Listeners, PortRange, StrayGame};
 use left4me::model::spec::InstanceSpec;
+use left4me::model::time::Timestamp;
 use left4me::store::Store;
 use left4me::web::server::{Limits, serve_tcp};
 use left4me::web::session::csrf_token;
@@ -46,6 +48,8 @@ pub struct FakeMachine {
     consoles: Mutex<HashMap<ServerId, Console>>,
     /// Lines that were typed; servers that are in it run.
     pub typed: Mutex<HashMap<ServerId, Vec<String>>>,
+    /// What is known of games.
+    pub facts: Mutex<HashMap<ServerId, Facts>>,
     /// Strangers on the box.
     pub listeners: Mutex<Listeners>,
     /// Games that no server owns.
@@ -111,8 +115,17 @@ impl Machine for FakeMachine {
         })
     }
 
-    fn facts(&self, _: ServerId) -> Option<Facts> {
-        None
+    fn facts(&self, server: ServerId) -> Option<Facts> {
+        self.facts.lock().unwrap().get(&server).cloned()
+    }
+
+    fn history(&self, server: ServerId) -> Vec<Sample> {
+        let run = Run::Server(HostId::of(server));
+        history::read(&self.paths, run, Timestamp::now()).unwrap()
+    }
+
+    fn written_folder(&self, server: ServerId, path: &str) -> Result<Vec<FileEntry>, FilesError> {
+        archive::list_written(&self.paths, HostId::of(server), path)
     }
 
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError> {
@@ -173,6 +186,7 @@ impl Site {
             consoles: Mutex::default(),
             typed: Mutex::default(),
             strays: Mutex::default(),
+            facts: Mutex::default(),
             listeners: Mutex::default(),
         });
         let domain = Domain::new(store, rules);

@@ -1,8 +1,10 @@
 //! Streams: resume without gap or repeat, replay limits, hostile bytes, ends.
 
 use left4me::domain::jobs::Outcome;
-use left4me::model::id::{JobId, ServerId};
+use left4me::host::paths::Run;
+use left4me::model::id::{HostId, JobId, ServerId};
 use left4me::model::job::{JobState, Stream};
+use left4me::model::machine::{Facts, Person, Sample};
 use left4me::model::time::Timestamp;
 use serde_json::json;
 
@@ -224,10 +226,117 @@ async fn a_line_typed_into_the_console_reaches_the_game_and_the_audit_log() {
     user.json("POST", &path, json!({ "line": "status" })).await.is(204);
     user.form(&path, &[("line", "say <b>hi</b>")]).await.is(302);
     assert_eq!(site.machine.typed.lock().unwrap()[&id], ["status", "say <b>hi</b>"]);
-    for bad in [json!({}), json!({ "line": "a\nquit" }), json!({ "line": 4 }), json!({ "line": "x".repeat(600) })] {
+    for bad in [json!({}), json!({ "line": "a\nquit" }), json!({ "line": 4 }), json!({ "line": "x".repeat(4096) })] {
         assert_eq!(user.json("POST", &path, bad).await.is(400).json()["field"], "line");
     }
     site.user("other").await.json("POST", &path, json!({ "line": "quit" })).await.is(403);
     let page = site.admin().await.get("/admin/audit?action=server.console").await.is(200).body;
     assert!(page.contains("say &lt;b&gt;hi&lt;/b&gt;"), "{page}");
+    // What was refused is in the log too, and said to be: the line was written down before it was tried.
+    let page = site.admin().await.get("/admin/audit?action=server.console_failed").await.is(200).body;
+    assert!(page.contains("status (the game does not run)"), "{page}");
+}
+
+#[tokio::test]
+async fn a_whole_console_is_downloaded_as_lines_that_are_safe_to_show() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, _) = server(&user, "a").await;
+    let path = format!("/servers/{id}/logs?download=1");
+    assert_eq!(user.get(&path).await.is(200).body, "");
+    let mut expected = String::new();
+    for number in 0..20_000 {
+        site.machine.print(id, &format!("\x1b[31mline {number}\x1b[0m\r\n"));
+        expected.push_str(&format!("line {number}\n"));
+    }
+    site.machine.print(id, "half a line");
+    let got = user.get(&path).await.is(200);
+    assert_eq!(got.body, expected);
+    assert_eq!(got.header("content-disposition"), format!("attachment; filename=\"server-{id}.log\""));
+    site.user("other").await.get(&path).await.is(403);
+}
+
+#[tokio::test]
+async fn a_servers_page_and_its_json_show_how_the_game_is_and_was() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, _) = server(&user, "a").await;
+    assert_eq!(user.get_json(&format!("/servers/{id}")).await.is(200).json()["live"], json!(null));
+    let person = Person {
+        userid: 7,
+        name: "Dr \"Hops\" <b>".into(),
+        steam_id: "STEAM_1:0:32599262".into(),
+        connected: "28:40".into(),
+        ping_ms: Some(66),
+    };
+    let facts = Facts {
+        map: Some("c1m1_hotel".into()),
+        players: Some(1),
+        max_players: Some(8),
+        cpu_percent: Some(140),
+        memory_bytes: Some(3 << 29),
+        processes: Some(12),
+        layer_bytes: Some(5 << 20),
+        people: Some(vec![person]),
+        ..Facts::default()
+    };
+    site.machine.facts.lock().unwrap().insert(id, facts);
+    let run = Run::Server(HostId::of(id));
+    std::fs::create_dir_all(site.machine.paths.run(run)).unwrap();
+    for minute in (0..10).rev() {
+        let at = Timestamp::now().plus_seconds(-60 * minute);
+        let sample = Sample { at, players: Some(minute as u32), cpu_percent: 50, memory_bytes: 1 << 30 };
+        left4me::host::history::append(&site.machine.paths, run, &sample).unwrap();
+    }
+    let got = user.get_json(&format!("/servers/{id}")).await.is(200).json();
+    let live = &got["live"];
+    assert_eq!(
+        (&live["cpu_percent"], &live["memory_bytes"], &live["processes"]),
+        (&json!(140), &json!(3u64 << 29), &json!(12))
+    );
+    assert_eq!(live["people"][0]["steam_id"], "STEAM_1:0:32599262");
+    assert_eq!(live["people"][0]["name"], "Dr \"Hops\" <b>");
+    let page = user.get(&format!("/servers/{id}")).await.is(200).body;
+    for part in [
+        "140 %",
+        "1.5 GiB",
+        "STEAM_1:0:32599262",
+        "Dr &quot;Hops&quot; &lt;b&gt;",
+        "Players in the last hour: 0 now, at most 9",
+        "<polyline",
+    ] {
+        assert!(page.contains(part), "{part} is not on the page: {page}");
+    }
+    assert_eq!(page.matches("<svg").count(), 3);
+    site.user("other").await.get(&format!("/servers/{id}/live")).await.is(403);
+}
+
+#[tokio::test]
+async fn what_a_game_wrote_is_listed_and_no_link_leads_out_of_it() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, _) = server(&user, "a").await;
+    let path = format!("/servers/{id}/files");
+    assert_eq!(user.get_json(&path).await.is(200).json()["items"], json!([]));
+    let upper = site.machine.paths.upper(HostId::of(id));
+    std::fs::create_dir_all(upper.join("left4dead2/logs")).unwrap();
+    std::fs::write(upper.join("left4dead2/logs/<i>.log"), "12345").unwrap();
+    for (name, target) in [("out", "/etc"), ("up", "../../.."), ("store", "../../../left4me.redb")] {
+        std::os::unix::fs::symlink(target, upper.join(name)).unwrap();
+    }
+    let items = user.get_json(&path).await.is(200).json()["items"].clone();
+    let listed: Vec<_> =
+        items.as_array().unwrap().iter().map(|item| (item["name"].clone(), item["kind"].clone())).collect();
+    assert_eq!(
+        listed,
+        [("left4dead2", "folder"), ("out", "link"), ("store", "link"), ("up", "link")]
+            .map(|(a, b)| (json!(a), json!(b)))
+    );
+    for bad in ["out", "up", "store", "out/ssl", "left4dead2/../../..", "up/..", "/etc", "nothing"] {
+        let code = user.get_json(&format!("{path}?path={bad}")).await.status;
+        assert!(code == 404, "{bad}: {code}");
+    }
+    let page = user.get(&format!("{path}?path=left4dead2/logs")).await.is(200).body;
+    assert!(page.contains("&lt;i&gt;.log") && page.contains("5 bytes"), "{page}");
+    site.user("other").await.get(&path).await.is(403);
 }

@@ -7,8 +7,12 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    Scope,
+};
 use rustix::process::{Resource, Rlimit};
 
 use super::{INNER_ID, Step, layer};
@@ -72,6 +76,7 @@ impl Inside {
             Step::Resources { open_files, file_bytes, processes } => limit(*open_files, *file_bytes, *processes),
             Step::DropCapabilities => sys::namespace::drop_capabilities(),
             Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true).map_err(io::Error::from),
+            Step::Fence { writable } => fence(writable),
             Step::FilterCalls => sys::seccomp::apply(),
         };
         done.map_err(|error| remedy::step_failed(step, &error))
@@ -185,6 +190,30 @@ fn enter_root() -> io::Result<()> {
             | rustix::mount::MountFlags::BIND,
         c"",
     )?)
+}
+
+/// Newest rules that are asked for; an older kernel holds those that it knows. Before ABI 2 none are set: every move of a
+/// file to another folder would be refused (landlock(7), LANDLOCK_ACCESS_FS_REFER), and games do that.
+const RULES: ABI = ABI::V6;
+
+fn fence(writable: &[PathBuf]) -> io::Result<()> {
+    let fenced = || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut rules = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(RULES))?
+            .scope(Scope::from_all(RULES))?
+            .create()?
+            .add_rule(PathBeneath::new(PathFd::new("/")?, AccessFs::from_read(RULES)))?;
+        for folder in writable {
+            // A bind may be a file: rights of folders do not apply to it and are left out.
+            let rights = if folder.is_dir() { AccessFs::from_all(RULES) } else { AccessFs::from_file(RULES) };
+            rules = rules.add_rule(PathBeneath::new(PathFd::new(folder)?, rights))?;
+        }
+        // What the kernel made of it is no error: without Landlock the mounts and the filter stand alone.
+        rules.restrict_self()?;
+        Ok(())
+    };
+    fenced().map_err(io::Error::other)
 }
 
 fn limit(open_files: u64, file_bytes: Option<u64>, processes: Option<u64>) -> io::Result<()> {

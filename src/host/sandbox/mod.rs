@@ -20,6 +20,9 @@ pub const GAME: &str = "/game";
 /// HOME inside.
 pub const HOME: &str = "/home";
 
+/// Where a program inside may write at all; `/proc` for its own settings, `/dev` for its terminal.
+const WRITABLE: [&str; 5] = [GAME, HOME, "/tmp", "/dev", "/proc"];
+
 /// One thing that is done. Paths without a leading slash are relative to the new root, in which the steps work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -98,6 +101,12 @@ pub enum Step {
     DropCapabilities,
     /// Set-uid programs give nothing.
     NoNewPrivileges,
+    /// Landlock, where the kernel has it: writes only below these folders of the inside, no signals and no abstract
+    /// sockets to the outside, whatever the mounts above may have missed.
+    Fence {
+        /// Absolute, inside.
+        writable: Vec<PathBuf>,
+    },
     /// The system call filter.
     FilterCalls,
 }
@@ -186,6 +195,9 @@ pub fn plan(launch: &Launch) -> Vec<Step> {
     // takes some twenty calls that a later, stricter filter might refuse.
     steps.push(Step::DropCapabilities);
     steps.push(Step::NoNewPrivileges);
+    let writable = WRITABLE.iter().map(PathBuf::from);
+    let bound = launch.binds.iter().filter(|bind| bind.writable).map(|bind| bind.to.clone());
+    steps.push(Step::Fence { writable: writable.chain(bound).collect() });
     steps.push(Step::FilterCalls);
     steps
 }
@@ -294,6 +306,7 @@ mod tests {
         Resources { open_files: 4096, file_bytes: Some(68719476736), processes: Some(512) }
         DropCapabilities
         NoNewPrivileges
+        Fence { writable: ["/game", "/home", "/tmp", "/dev", "/proc"] }
         FilterCalls
         "#);
     }
@@ -301,7 +314,10 @@ mod tests {
     #[test]
     fn rights_are_dropped_last_and_the_filter_is_the_very_last() {
         let steps = plan(&example());
-        assert_eq!(steps[steps.len() - 3..], [Step::DropCapabilities, Step::NoNewPrivileges, Step::FilterCalls]);
+        assert!(matches!(
+            steps[steps.len() - 4..],
+            [Step::DropCapabilities, Step::NoNewPrivileges, Step::Fence { .. }, Step::FilterCalls]
+        ));
     }
 
     #[test]

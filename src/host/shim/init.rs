@@ -71,6 +71,7 @@ fn work(launch: &Launch, socket: &OwnedFd, terminal: OwnedFd, uid: u32, gid: u32
 
     let program = start(launch, socket, terminal)?;
     say(socket, report::RUNNING, "");
+    sys::memory::give_back();
     let ended = reap(program).map_err(failed("the program was lost"))?;
     say(socket, report::ENDED, &ended);
     Ok(())
@@ -128,6 +129,8 @@ fn become_program(launch: &Launch, socket: &OwnedFd, terminal: &OwnedFd) -> io::
         say(socket, report::PROGRAM, "");
         rustix::process::setsid()?;
         rustix::process::ioctl_tiocsctty(terminal)?;
+        // Init holds all signals back; a program that inherits that cannot be interrupted.
+        sys::process::usual_signals()?;
         let end = || rustix::io::fcntl_dupfd_cloexec(terminal, 3).map(Stdio::from);
         io::Result::Ok((end()?, end()?, end()?))
     })();
@@ -140,7 +143,6 @@ fn become_program(launch: &Launch, socket: &OwnedFd, terminal: &OwnedFd) -> io::
             .stdin(input)
             .stdout(output)
             .stderr(errors)
-            // Also takes the hold off all signals and gives SIGPIPE its usual meaning back.
             .exec(),
         Err(error) => error,
     }

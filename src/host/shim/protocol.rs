@@ -27,8 +27,8 @@ use super::super::probe::Check;
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Most bytes of a frame between client and shim.
 pub const FRAME_MAX: usize = 64 << 10;
-/// Most bytes of a typed line: a terminal takes 4,095 with its end.
-pub const LINE_MAX: usize = 4000;
+/// Most bytes of a typed line: a terminal takes 4,096 with its end (termios(3), canonical mode).
+pub const LINE_MAX: usize = 4095;
 
 /// Who the shim runs: identity of its program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

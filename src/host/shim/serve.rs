@@ -71,6 +71,8 @@ pub struct Shim {
 struct Turn {
     clients: Clients,
     typed: VecDeque<u8>,
+    /// The last byte that the terminal took left a line open.
+    half_line: bool,
     ending: Ending,
     asked: bool,
     ended: Option<String>,
@@ -84,6 +86,7 @@ impl Shim {
         let mut turn = Turn {
             clients: Clients::default(),
             typed: VecDeque::new(),
+            half_line: false,
             ending: Ending::No,
             asked: false,
             ended: None,
@@ -183,7 +186,8 @@ impl Shim {
     fn write_terminal(&mut self, turn: &mut Turn) {
         while !turn.typed.is_empty() {
             match rustix::io::write(&self.terminal, turn.typed.as_slices().0) {
-                Ok(n) => drop(turn.typed.drain(..n)),
+                Ok(0) => break,
+                Ok(n) => turn.half_line = turn.typed.drain(..n).next_back().is_some_and(|byte| byte != b'\n'),
                 Err(Errno::INTR) => {}
                 Err(_) => break,
             }
@@ -250,6 +254,10 @@ impl Shim {
             Some(line) => {
                 // Nothing typed before matters any more, and the line must reach a program whose queue is full.
                 turn.typed.clear();
+                if turn.half_line {
+                    // Else the line would become the end of another that was being typed.
+                    turn.typed.push_back(b'\n');
+                }
                 // Refused or not, the deadline goes on.
                 let _ = self.type_line(turn, &line);
                 turn.ending = Ending::Asked(Instant::now() + Duration::from_millis(self.stop.line_ms));

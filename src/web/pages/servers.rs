@@ -1,11 +1,16 @@
 //! Servers: the list, one server with its console, and what can be asked of it.
 
+mod download;
 mod form;
+mod live;
 pub mod pending;
 mod show;
+mod written;
 
 pub use form::{batch, batch_page, create, edit_page, new_page, update};
+pub use live::live;
 pub use show::{card, card_markup, logs, panel, show};
+pub use written::browse;
 
 use maud::html;
 
@@ -16,8 +21,8 @@ use crate::web::extract::{Call, Given};
 use crate::web::layout::{Field, badge, csrf_field, form_alert, next_link};
 use crate::web::{json, reply};
 
-/// Most characters of a console line that is typed.
-const CONSOLE_LINE_MAX: usize = 512;
+/// Most bytes of a console line that is typed: a terminal takes 4,096 with its end (termios(3), canonical mode).
+const CONSOLE_LINE_MAX: usize = 4095;
 
 /// `GET /servers`.
 pub async fn list(given: Given) -> Answer {
@@ -142,13 +147,18 @@ pub async fn console(id: u64, given: Given) -> Answer {
     if line.chars().any(char::is_control) {
         return Err(Fault::field("line", "must be one line without control characters"));
     }
-    if line.chars().count() > CONSOLE_LINE_MAX {
-        return Err(Fault::field("line", format!("has more than {CONSOLE_LINE_MAX} characters")));
+    if line.len() > CONSOLE_LINE_MAX {
+        return Err(Fault::field("line", format!("has more than {CONSOLE_LINE_MAX} bytes")));
     }
     let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
-    call.web.machine.console_send(id, line.clone()).await?;
-    // Written after it was sent: the log says what happened.
     let object = format!("server {id} \"{}\": {line}", view.server.name);
-    call.run(move |web, actor| web.domain.record(actor, "server.console", &object)).await?;
+    // First: nothing can be typed that is not in the log. A game that does not run takes nothing, and the log says so.
+    let asked = object.clone();
+    call.run(move |web, actor| web.domain.record(actor, "server.console", &asked)).await?;
+    if let Err(error) = call.web.machine.console_send(id, line).await {
+        let object = format!("{object} ({error})");
+        call.run(move |web, actor| web.domain.record(actor, "server.console_failed", &object)).await?;
+        return Err(error.into());
+    }
     Ok(call.gone(&format!("/servers/{id}")))
 }

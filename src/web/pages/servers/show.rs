@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::json;
 use warp::http::StatusCode;
 
-use super::pending;
+use super::{download, live, pending};
 use crate::domain::Page;
 use crate::domain::jobs::JobFilter;
 use crate::domain::servers::ServerView;
@@ -14,6 +14,7 @@ use crate::model::ansi;
 use crate::model::id::ServerId;
 use crate::model::machine::{ConsoleError, Facts};
 use crate::model::server::ActualState;
+use crate::model::time::Timestamp;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::layout::{badge, csrf_field, live_action, when};
@@ -35,10 +36,12 @@ pub async fn show(id: u64, given: Given) -> Answer {
     if call.is_json() {
         let mut body = objects::server(&view);
         body["pending_changes"] = json!(pending);
+        body["live"] = live::json_of(&view, call.web.machine.facts(id).as_ref());
         return Ok(reply::json_with(StatusCode::OK, &body));
     }
     let filter = JobFilter { server_id: Some(id), ..JobFilter::default() };
     let jobs = call.run(move |web, actor| web.domain.list_jobs(actor, &filter, &Page::first(10))).await?;
+    let hour = live::section(&call, id).await?;
     let server = &view.server;
     Ok(call.show(
         &server.name,
@@ -52,9 +55,13 @@ pub async fn show(id: u64, given: Given) -> Answer {
             }
             (panel_markup(&call, &view, call.web.machine.facts(id).as_ref(), &pending))
             section.card {
-                div.head { h2 { "Console" } a href=(format!("/servers/{id}/logs")) { "As text" } }
+                div.head {
+                    h2 { "Console" }
+                    p { a href=(format!("/servers/{id}/logs")) { "As text" } " · " a href=(format!("/servers/{id}/logs?download=1")) { "Download" } }
+                }
                 (console_markup(&call, id))
             }
+            (hour)
             section.card.scroll {
                 h2 { "Jobs" }
                 (super::super::jobs::table(&jobs.items))
@@ -97,7 +104,9 @@ fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: 
                 (facts_markup(facts))
                 @if let Some(at) = server.started_at.filter(|_| server.actual_state == ActualState::Running) {
                     div { dt { "Running since" } dd { (when(at)) } }
+                    div { dt { "Uptime" } dd { (live::uptime(at, Timestamp::now())) } }
                 }
+                div { dt { "Files" } dd { a href=(format!("/servers/{id}/files")) { "What the game wrote" } } }
             }
             (pending::badge(pending))
             @if let Some(error) = &server.last_error { div.alert.bad { p { "Last error" } pre { (error) } } }
@@ -114,6 +123,7 @@ fn facts_markup(facts: Option<&Facts>) -> Markup {
             div { dt { "Players" } dd.number { (players(facts)) } }
             @if let Some(map) = &facts.map { div { dt { "Map" } dd { (map) } } }
             @if let Some(ping) = facts.ping_ms { div { dt { "Answers in" } dd.number { (ping) " ms" } } }
+            (live::usage(facts))
         }
     }
 }
@@ -222,18 +232,21 @@ fn console_markup(call: &Call, id: ServerId) -> Markup {
         form.row data-command method="post" action=(format!("/servers/{id}/console")) {
             (csrf_field(call.csrf()))
             label.visually-hidden for="console-line" { "Console command" }
-            input #console-line type="text" name="line" placeholder="status" autocomplete="off" spellcheck="false" maxlength="512" required;
+            input #console-line type="text" name="line" placeholder="status" autocomplete="off" spellcheck="false" maxlength="4095" required;
             button type="submit" { "Send" }
         }
     }
 }
 
-/// `GET /servers/{id}/logs`: the last lines, without script; JSON gives each with its cursor.
+/// `GET /servers/{id}/logs`: the last lines, without script; JSON gives each with its cursor. `?download=1`: all of them.
 pub async fn logs(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let id = ServerId(id);
     let lines = call.query.number("lines")?.unwrap_or(LOG_LINES).min(5_000) as usize;
     let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    if call.query.number("download")? == Some(1) {
+        return Ok(download::whole(&call, id));
+    }
     let lines = read(&call, id, lines).await?;
     if call.is_json() {
         let items: Vec<_> =
