@@ -17,3 +17,4 @@ pub mod shim;
 pub mod steam;
 pub mod steamcmd;
 pub mod strays;
+pub mod written;

@@ -13,12 +13,14 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use left4me::domain::{Domain, Rules};
 use left4me::host::archive::{self, Caps, Upload};
-use left4me::host::instance;
+use left4me::host::instance::{self, InstanceError};
 use left4me::host::paths::Paths;
+use left4me::host::written;
 use left4me::live::Hub;
 use left4me::model::id::{HostId, OverlayId, ServerId};
 use left4me::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, StrayError,
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, ResetError,
+    StrayError, WrittenEntry,
 };
 use left4me::model::port::{Listeners, PortRange, StrayGame};
 use left4me::model::spec::InstanceSpec;
@@ -121,6 +123,17 @@ impl Machine for FakeMachine {
 
     fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError> {
         archive::list(&self.paths, overlay, number, path)
+    }
+
+    fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
+        written::list(&self.paths, HostId::of(server), path)
+    }
+
+    fn reset_layer(&self, server: ServerId) -> Result<(), ResetError> {
+        instance::reset_layer(&self.paths, HostId::of(server)).map_err(|error| match error {
+            InstanceError::Running(_) => ResetError::Running,
+            other => ResetError::Machine(other.to_string()),
+        })
     }
 
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec> {

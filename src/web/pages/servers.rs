@@ -1,9 +1,11 @@
 //! Servers: the list, one server with its console, and what can be asked of it.
 
+mod files;
 mod form;
 pub mod pending;
 mod show;
 
+pub use files::{files, reset_layer};
 pub use form::{batch, batch_page, create, edit_page, new_page, update};
 pub use show::{card, card_markup, logs, panel, show};
 
