@@ -8,6 +8,7 @@ use crate::model::event::Event;
 use crate::model::id::ServerId;
 use crate::model::name::parse_name;
 use crate::model::port::{Listeners, PortWish};
+use crate::model::server::ActualState;
 use crate::model::user::Actor;
 use crate::store::tables::{SERVER_NAMES, SERVERS, SERVERS_BY_BLUEPRINT};
 
@@ -60,5 +61,23 @@ impl Domain {
         let read = self.read()?;
         let server = visible(&read, actor, id)?;
         view_now(&read, server)
+    }
+
+    /// Whether what the server's game wrote may be thrown away now: nobody else works on the server.
+    pub fn may_reset_layer(&self, actor: &Actor, id: ServerId) -> Result<ServerView> {
+        let read = self.read()?;
+        let view = view_now(&read, visible(&read, actor, id)?)?;
+        if view.server.deleting {
+            return Err(Refusal::BeingDeleted);
+        }
+        let ended = match view.server.actual_state {
+            ActualState::Stopped | ActualState::Failed | ActualState::Unknown => true,
+            ActualState::Starting | ActualState::Running => false,
+        };
+        if ended && view.active.is_empty() {
+            Ok(view)
+        } else {
+            Err(Refusal::Conflict("the server runs or has a job: stop it first, and let its jobs end".into()))
+        }
     }
 }

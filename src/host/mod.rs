@@ -20,3 +20,4 @@ pub mod steam;
 pub mod steamcmd;
 pub mod strays;
 pub mod usage;
+pub mod written;

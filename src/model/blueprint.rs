@@ -61,7 +61,7 @@ pub fn split_arguments(lines: &[String], admin: bool) -> Result<Vec<String>, Fie
     let mut words = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let number = index + 1;
-        let split = shlex::split(line).ok_or_else(|| {
+        let split = words_of(line).ok_or_else(|| {
             FieldError::new(
                 "arguments",
                 format!("line {number}: a quote is not closed, or the line ends in a backslash"),
@@ -90,6 +90,27 @@ pub fn split_arguments(lines: &[String], admin: bool) -> Result<Vec<String>, Fie
         }
     }
     Ok(words)
+}
+
+/// Splits a line as a shell splits words. A `#` begins no comment: nothing that was typed is dropped in silence.
+/// `None`: a quote is not closed, or the line ends in a backslash.
+fn words_of(line: &str) -> Option<Vec<String>> {
+    let mut plain = String::with_capacity(line.len());
+    let mut quote = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, '#') => plain.push('\\'),
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            _ => {}
+        }
+        plain.push(c);
+        if c == '\\' && quote != Some('\'') {
+            plain.extend(chars.next());
+        }
+    }
+    shlex::split(&plain)
 }
 
 /// Checks config lines: length, control characters, and the one console variable that is claimed elsewhere.
@@ -121,7 +142,7 @@ pub fn config_warnings(lines: &[String]) -> Vec<String> {
 
 /// Whether the blueprint turns SourceTV on, in its config (`tv_enable 1`) or its arguments (`+tv_enable 1`).
 pub fn wants_tv(arguments: &[String], config: &[String]) -> bool {
-    let words: Vec<String> = arguments.iter().filter_map(|line| shlex::split(line)).flatten().collect();
+    let words: Vec<String> = arguments.iter().filter_map(|line| words_of(line)).flatten().collect();
     let by_argument =
         words.windows(2).rev().find(|pair| pair[0].eq_ignore_ascii_case("+tv_enable")).map(|pair| is_on(&pair[1]));
     // server.cfg runs after the command line: its last word on the matter counts.
@@ -213,6 +234,13 @@ mod tests {
     }
 
     #[test]
+    fn a_number_sign_begins_no_comment() {
+        let words = split_arguments(&lines(&["+sv_search_key #ours # x '#a' \"#b\" \\#c d#e"]), false).unwrap();
+        assert_eq!(words, ["+sv_search_key", "#ours", "#", "x", "#a", "#b", "#c", "d#e"]);
+        assert!(split_arguments(&lines(&["# -port 1"]), false).is_err(), "nor does it hide a refused argument");
+    }
+
+    #[test]
     fn quoting_does_not_hide_a_refused_argument() {
         assert!(split_arguments(&lines(&["'-po'rt 1"]), false).is_err());
     }
@@ -250,6 +278,19 @@ mod tests {
             if check_config(&lines).is_ok() {
                 prop_assert!(!lines[0].contains(['\n', '\r', '\0']));
             }
+        }
+
+        #[test]
+        fn a_line_without_quotes_is_split_at_white_space_and_nothing_of_it_is_lost(text in "[^\"'\\\\\\p{C}\n]{0,60}") {
+            let expected: Vec<&str> = text.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+            prop_assert_eq!(words_of(&text).unwrap(), expected);
+        }
+
+        #[test]
+        fn a_quoted_word_is_read_back_whatever_is_in_it(words in proptest::collection::vec("[^\\p{C}]{0,12}", 0..6)) {
+            let quoted = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
+            let line = words.iter().map(quoted).collect::<Vec<_>>().join(" ");
+            prop_assert_eq!(words_of(&line).unwrap(), words);
         }
 
         #[test]

@@ -185,6 +185,67 @@ pub enum StrayError {
     },
 }
 
+/// What an entry is of what a game wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File,
+    /// A symlink.
+    Link,
+    /// The game removed what a lower layer has under this name.
+    Removed,
+    /// A pipe or a socket.
+    Other,
+}
+
+impl WrittenKind {
+    /// The word of the interface.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::File => "file",
+            Self::Link => "link",
+            Self::Removed => "removed",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What an entry hides: later changes below it are not seen by the game.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenOver {
+    /// A file of an overlay.
+    Overlay(OverlayId),
+    /// A file of the game itself.
+    Game,
+}
+
+/// An entry of what a game wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenEntry {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: WrittenKind,
+    /// Bytes of a file, else 0.
+    pub bytes: u64,
+    /// What it hides.
+    pub over: Option<WrittenOver>,
+}
+
+/// Why what a game wrote could not be thrown away.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResetError {
+    /// It has its layer mounted.
+    #[error("the game runs: stop it first")]
+    Running,
+    /// The machine said no.
+    #[error("{0}")]
+    Machine(String),
+}
+
 /// What pages may ask of the machine.
 pub trait Machine: Send + Sync {
     /// Foreign listeners of the box, now; those of the port range and of the ports in `named` with their program where
@@ -207,12 +268,14 @@ pub trait Machine: Send + Sync {
     fn facts(&self, server: ServerId) -> Option<Facts>;
     /// Samples of the last hour, oldest first. Blocks on files.
     fn history(&self, server: ServerId) -> Vec<Sample>;
-    /// Entries of the folder `path` of what the game wrote, folders first. Blocks on files.
-    fn written_folder(&self, server: ServerId, path: &str) -> Result<Vec<FileEntry>, FilesError>;
     /// Begins an upload into a managed overlay. Blocks on files.
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError>;
     /// Entries of the folder `path` of a revision, or of an addon in it, folders first. Blocks on files.
     fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError>;
+    /// Entries of the folder `path` of what the game wrote, folders first. Blocks on files.
+    fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError>;
+    /// Throws away what the game wrote. Blocks on files.
+    fn reset_layer(&self, server: ServerId) -> Result<(), ResetError>;
     /// The spec that the server was last started or initialized with, if any. Blocks on files.
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec>;
 }

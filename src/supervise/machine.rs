@@ -3,12 +3,13 @@
 use tokio::sync::{oneshot, watch};
 
 use super::{Request, SupervisorHandle};
+use crate::host::instance::InstanceError;
 use crate::host::paths::Run;
-use crate::host::{archive, console, history, instance, ports, strays};
+use crate::host::{archive, console, history, instance, ports, strays, written};
 use crate::model::id::{HostId, OverlayId, ServerId};
 use crate::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, Sample,
-    StrayError,
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, ResetError,
+    Sample, StrayError, WrittenEntry,
 };
 use crate::model::port::{Listeners, StrayGame};
 use crate::model::spec::InstanceSpec;
@@ -64,10 +65,6 @@ impl Machine for SupervisorHandle {
         })
     }
 
-    fn written_folder(&self, server: ServerId, path: &str) -> Result<Vec<FileEntry>, FilesError> {
-        archive::list_written(&self.0.context.paths, HostId::of(server), path)
-    }
-
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError> {
         let upload = archive::Upload::begin(&self.0.context.paths, overlay, archive::Caps::default())?;
         Ok(Box::new(upload))
@@ -75,6 +72,17 @@ impl Machine for SupervisorHandle {
 
     fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError> {
         archive::list(&self.0.context.paths, overlay, number, path)
+    }
+
+    fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
+        written::list(&self.0.context.paths, HostId::of(server), path)
+    }
+
+    fn reset_layer(&self, server: ServerId) -> Result<(), ResetError> {
+        instance::reset_layer(&self.0.context.paths, HostId::of(server)).map_err(|error| match error {
+            InstanceError::Running(_) => ResetError::Running,
+            other => ResetError::Machine(other.to_string()),
+        })
     }
 
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec> {

@@ -8,7 +8,7 @@ use warp::reply::{Reply, Response};
 
 use crate::domain::Refusal;
 use crate::model::FieldError;
-use crate::model::machine::{ConsoleError, FilesError};
+use crate::model::machine::{ConsoleError, FilesError, ResetError};
 
 /// What a handler answers.
 pub type Answer = Result<Response, Fault>;
@@ -120,6 +120,16 @@ impl Fault {
     /// Whether the person can mend it in the form that they sent.
     pub fn is_about_the_form(&self) -> bool {
         matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::CONFLICT)
+            || (self.status == StatusCode::NOT_FOUND && self.field.is_some())
+    }
+
+    /// An object that a form names and that is not there, told beside the form's field.
+    pub fn beside_its_choice(self, field: &'static str, message: &str) -> Self {
+        if self.status == StatusCode::NOT_FOUND && self.message == message {
+            Self { field: Some(field), ..self }
+        } else {
+            self
+        }
     }
 
     /// The text beside `field`, when this fault is about it.
@@ -206,6 +216,18 @@ impl From<FilesError> for Fault {
             FilesError::Missing => Self::new(StatusCode::NOT_FOUND, error.to_string()),
             FilesError::Machine(text) => {
                 log::error!("files of an overlay: {text}");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+        }
+    }
+}
+
+impl From<ResetError> for Fault {
+    fn from(error: ResetError) -> Self {
+        match error {
+            ResetError::Running => Self::new(StatusCode::CONFLICT, error.to_string()),
+            ResetError::Machine(text) => {
+                log::error!("what a game wrote: {text}");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
             }
         }

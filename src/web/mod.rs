@@ -226,7 +226,8 @@ table! {
         post ["servers" / u64 / "restart"] servers::restart;
         post ["servers" / u64 / "console"] servers::console;
         get ["servers" / u64 / "live"] servers::live;
-        get ["servers" / u64 / "files"] servers::browse;
+        get ["servers" / u64 / "files"] servers::files;
+        post ["servers" / u64 / "reset-layer"] servers::reset_layer;
         get ["servers" / u64 / "logs"] servers::logs;
         get ["servers" / u64 / "logs" / "stream"] sse::console::stream;
     }
@@ -257,6 +258,7 @@ table! {
         post ["ports" / "strays" / u64 / "end"] ports::strays::end;
         get ["ports" / u64] ports::inspect;
         delete ["ports" / u64] ports::release_claim;
+        post ["ports" / u64 / "delete"] ports::release_claim;
         get ["ports" / "reservations"] ports::reservations;
         post ["ports" / "reservations"] ports::reserve;
         delete ["ports" / "reservations" / u64] ports::release;

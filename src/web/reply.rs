@@ -111,6 +111,22 @@ impl Call {
         let list: Vec<Value> = items.iter().map(one).collect();
         json_with(StatusCode::OK, &json!({ "items": list, "next": null }))
     }
+
+    /// A list that is short: all of it, unless a part is asked for. Its cursors count.
+    pub fn short_list<T>(&self, items: &[T], one: impl Fn(&T) -> Value) -> Answer {
+        let page = self.page()?;
+        let start: usize = match &page.cursor {
+            None => 0,
+            Some(cursor) => {
+                cursor.parse().map_err(|_| Fault::field("cursor", "is not one that a list gave: begin without it"))?
+            }
+        };
+        let limit = if self.query.number("limit")?.is_some() { page.limit } else { items.len() };
+        let list: Vec<Value> = items.iter().skip(start).take(limit).map(one).collect();
+        let end = start.saturating_add(limit);
+        let next = (end < items.len()).then(|| end.to_string());
+        Ok(json_with(StatusCode::OK, &json!({ "items": list, "next": next })))
+    }
 }
 
 /// Passes a fault on where no form can show it.

@@ -5,10 +5,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
 
-use left4me::host::archive;
 use left4me::host::shim::state::socket_path;
+use left4me::host::written;
 use left4me::model::id::{HostId, ServerId};
-use left4me::model::machine::FileKind;
+use left4me::model::machine::WrittenKind;
 
 use crate::support::{Place, adopted, await_exit, eventually, server, tests};
 
@@ -307,14 +307,14 @@ int main(int argc, char **argv) {
         launch.arguments = vec![store];
         assert_eq!(place.run(&launch).await.0.code, Some(0));
         let host = HostId::of(ServerId(5));
-        let listed = archive::list_written(&place.paths, host, "").unwrap();
-        let links: Vec<_> = listed.iter().filter(|entry| entry.kind == FileKind::Link).map(|entry| entry.name.as_str()).collect();
+        let listed = written::list(&place.paths, host, "").unwrap();
+        let links: Vec<_> = listed.iter().filter(|entry| entry.kind == WrittenKind::Link).map(|entry| entry.name.as_str()).collect();
         assert_eq!(links, ["out", "root", "swapped", "up"]);
         for path in ["out", "up", "root", "swapped", "out/instances", "up/instances", "root/etc", "../../.."] {
-            assert!(archive::list_written(&place.paths, host, path).is_err(), "{path}");
+            assert!(written::list(&place.paths, host, path).is_err(), "{path}");
         }
         // Links that stay inside are followed, and there is nothing to be seen but what is inside.
-        assert_eq!(archive::list_written(&place.paths, host, "inside/loop").unwrap().len(), 1);
+        assert_eq!(written::list(&place.paths, host, "inside/loop").unwrap().len(), 1);
     }
 
     fn a_fork_bomb_is_held_to_its_limit_and_ends_with_the_stop() {

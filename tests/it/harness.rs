@@ -13,13 +13,15 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use left4me::domain::{Domain, Rules};
 use left4me::host::archive::{self, Caps, Upload};
+use left4me::host::history;
+use left4me::host::instance::{self, InstanceError};
 use left4me::host::paths::{Paths, Run};
-use left4me::host::{history, instance};
+use left4me::host::written;
 use left4me::live::Hub;
 use left4me::model::id::{HostId, OverlayId, ServerId};
 use left4me::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, Sample,
-    StrayError,
+    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, ResetError,
+    Sample, StrayError, WrittenEntry,
 };
 use left4me::model::port::{Listeners, PortRange, StrayGame};
 use left4me::model::spec::InstanceSpec;
@@ -124,16 +126,23 @@ impl Machine for FakeMachine {
         history::read(&self.paths, run, Timestamp::now()).unwrap()
     }
 
-    fn written_folder(&self, server: ServerId, path: &str) -> Result<Vec<FileEntry>, FilesError> {
-        archive::list_written(&self.paths, HostId::of(server), path)
-    }
-
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError> {
         Ok(Box::new(Upload::begin(&self.paths, overlay, Caps::default())?))
     }
 
     fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError> {
         archive::list(&self.paths, overlay, number, path)
+    }
+
+    fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
+        written::list(&self.paths, HostId::of(server), path)
+    }
+
+    fn reset_layer(&self, server: ServerId) -> Result<(), ResetError> {
+        instance::reset_layer(&self.paths, HostId::of(server)).map_err(|error| match error {
+            InstanceError::Running(_) => ResetError::Running,
+            other => ResetError::Machine(other.to_string()),
+        })
     }
 
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec> {

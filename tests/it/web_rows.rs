@@ -777,3 +777,117 @@ async fn one_address_has_so_many_connections_and_a_trusted_proxy_has_no_such_lim
         }
     }
 }
+
+// ---- Lists, and what a game wrote ------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn every_list_is_given_in_parts_as_long_as_asked_for() {
+    let site = Site::start().await;
+    let admin = site.admin().await;
+    let plan = blueprint(&admin, "plan").await;
+    for number in 0..3 {
+        server(&admin, &format!("s{number}"), plan).await;
+        made(&admin, "/account/tokens", json!({ "label": "x", "scope": "read" })).await;
+        made(&admin, "/ports/reservations", json!({ "count": 1, "label": format!("r{number}") })).await;
+        made(&admin, "/admin/overlays", json!({ "name": format!("o{number}") })).await;
+        let credentials = json!({ "username": format!("u{number}"), "password": PASSWORD });
+        site.guest().json("POST", "/signup", credentials).await.is(201);
+        admin.json("POST", &format!("/servers/{}/start", number + 1), json!({})).await.is(202);
+        blueprint(&admin, &format!("b{number}")).await;
+    }
+    for path in [
+        "/servers",
+        "/dashboard",
+        "/blueprints",
+        "/jobs",
+        "/ports",
+        "/ports/reservations",
+        "/admin/overlays",
+        "/admin/users",
+        "/admin/audit",
+        "/account/tokens",
+    ] {
+        let whole = admin.get_json(path).await.is(200).json();
+        assert_eq!(whole["next"], Value::Null, "{path}");
+        let mut pieces = Vec::new();
+        let mut next = format!("{path}?limit=2");
+        loop {
+            let got = admin.get_json(&next).await.is(200).json();
+            let items = got["items"].as_array().unwrap();
+            assert!((1..=2).contains(&items.len()), "{path}: {got}");
+            pieces.extend(items.clone());
+            let Some(cursor) = got["next"].as_str() else { break };
+            next = format!("{path}?limit=2&cursor={cursor}");
+        }
+        assert!(pieces.len() >= 3, "{path}");
+        assert_eq!(json!(pieces), whole["items"], "{path}");
+        for limit in ["0", "501", "x"] {
+            let got = admin.get_json(&format!("{path}?limit={limit}")).await.is(400).json();
+            assert_eq!(got["field"], "limit", "{path}");
+        }
+        assert_eq!(admin.get_json(&format!("{path}?cursor=-")).await.is(400).json()["field"], "cursor", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_game_wrote_is_shown_to_its_owner_and_thrown_away_once_it_has_ended() {
+    let site = Site::start().await;
+    let (user, other) = (site.user("user").await, site.user("other").await);
+    let id = server(&user, "My Practice", blueprint(&user, "plan").await).await;
+    let (path, reset) = (format!("/servers/{id}/files"), format!("/servers/{id}/reset-layer"));
+    assert_eq!(user.get_json(&path).await.is(200).json(), json!({ "items": [], "next": null }));
+    let upper = site.folder.path().join(format!("instances/{id}/upper"));
+    let write = || {
+        std::fs::create_dir_all(upper.join("left4dead2/logs")).unwrap();
+        std::fs::write(upper.join("left4dead2/logs/<b>.log"), "four").unwrap();
+    };
+    write();
+    let got = user.get_json(&format!("{path}?path=left4dead2/logs")).await.is(200).json();
+    assert_eq!(got["items"], json!([{ "name": "<b>.log", "kind": "file", "bytes": 4, "hides": null }]));
+    let page = user.get(&format!("{path}?path=left4dead2/logs")).await.is(200).body;
+    assert!(page.contains("&lt;b&gt;.log") && !page.contains("<b>.log"), "{page}");
+    for bad in ["..", "left4dead2/../../..", "nothing"] {
+        user.get_json(&format!("{path}?path={bad}")).await.is(404);
+    }
+    for (client, status) in [(&other, 403), (&site.admin().await, 200)] {
+        client.get_json(&path).await.is(status);
+    }
+    other.json("POST", &reset, json!({})).await.is(403);
+    other.form(&reset, &[]).await.is(403);
+    user.get_json("/servers/999/files").await.is(404);
+    user.json("POST", "/servers/999/reset-layer", json!({})).await.is(404);
+
+    let got = user.form(&reset, &[("confirm", "another")]).await.is(400);
+    assert!(got.body.contains("field-confirm-error"), "{}", got.body);
+    let job = user.json("POST", &format!("/servers/{id}/start"), json!({})).await.is(202).json()["id"].clone();
+    user.json("POST", &reset, json!({})).await.is(409);
+    let got = user.form(&reset, &[("confirm", "My Practice")]).await.is(409);
+    assert!(got.body.contains("stop it first") && upper.join("left4dead2").exists());
+    user.json("POST", &format!("/jobs/{job}/cancel"), json!({})).await.is(200);
+    assert_eq!(user.form(&reset, &[("confirm", "My Practice")]).await.is(302).header("location"), path);
+    assert_eq!(std::fs::read_dir(&upper).unwrap().count(), 0);
+    write();
+    user.json("POST", &reset, json!({})).await.is(204);
+    assert_eq!(std::fs::read_dir(&upper).unwrap().count(), 0);
+    let audit = site.admin().await.get_json("/admin/audit?action=server.reset_layer").await.json();
+    assert_eq!(audit["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_form_that_names_a_blueprint_which_is_not_there_comes_back_filled_in() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let plan = blueprint(&user, "plan").await;
+    let id = server(&user, "a", plan).await;
+    let fields = [("name", "kept"), ("name_prefix", "kept"), ("count", "1"), ("blueprint_id", "999")];
+    for path in ["/servers".to_owned(), "/servers/batch".into(), format!("/servers/{id}")] {
+        let got = user.form(&path, &fields).await.is(404);
+        assert!(
+            got.body.contains("field-blueprint_id-error") && got.body.contains(r#"value="kept""#),
+            "{path}: {}",
+            got.body
+        );
+    }
+    let got = user.form("/servers/999", &fields).await.is(404);
+    assert!(got.body.contains("server not found"), "{}", got.body);
+}

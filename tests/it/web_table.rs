@@ -296,3 +296,16 @@ async fn every_error_of_the_description_has_the_one_shape_of_errors() {
     assert_eq!(keys, ["error", "field"]);
     assert_eq!(got["field"], Value::from("name"));
 }
+
+#[test]
+fn each_patch_and_each_delete_has_its_twin_for_forms() {
+    let known: BTreeSet<(String, String)> = routes().map(|(method, pattern, _)| (method, pattern)).collect();
+    for (method, pattern) in &known {
+        let twin = match method.as_str() {
+            "PATCH" => pattern.clone(),
+            "DELETE" => format!("{pattern}/delete"),
+            _ => continue,
+        };
+        assert!(known.contains(&("POST".to_owned(), twin)), "{method} {pattern} has no twin");
+    }
+}

@@ -1,4 +1,4 @@
-//! Looking into a tree that we did not make, a revision or what a game wrote: the entries of one of its folders.
+//! Looking into a revision: the entries of one of its folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{machine, names, vpk};
 use crate::host::paths::Paths;
-use crate::model::id::{HostId, OverlayId};
+use crate::model::id::OverlayId;
 use crate::model::machine::{FileEntry, FileKind, FilesError};
 use crate::sys::fs::{open_beneath, open_file_beneath, path_of};
 
@@ -16,16 +16,6 @@ use crate::sys::fs::{open_beneath, open_file_beneath, path_of};
 /// lead on into a VPK.
 pub fn list(paths: &Paths, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError> {
     entries(&paths.revision(overlay, number), path)
-}
-
-/// Likewise, of what the game of an instance wrote. It may write on meanwhile, and may be hostile: no symlink leads out of
-/// its folder. Whiteouts (files that it removed from the layers below) are not shown.
-pub fn list_written(paths: &Paths, host: HostId, path: &str) -> Result<Vec<FileEntry>, FilesError> {
-    let root = paths.upper(host);
-    if path.is_empty() && !root.exists() {
-        return Ok(Vec::new());
-    }
-    entries(&root, path)
 }
 
 fn entries(root: &Path, path: &str) -> Result<Vec<FileEntry>, FilesError> {

@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-pub use browse::{list, list_written};
+pub use browse::list;
 pub use collect::{Left, collect};
 pub use upload::Upload;
 pub use vpk::entries as vpk_entries;

@@ -162,7 +162,7 @@ pub async fn tokens(given: Given) -> Answer {
         return Ok(call.go("/account"));
     }
     let tokens = call.run(|web, actor| web.domain.list_tokens(actor)).await?;
-    Ok(call.whole_list(&tokens, objects::token))
+    call.short_list(&tokens, objects::token)
 }
 
 /// `POST /account/tokens`: the token is in this answer and never again.

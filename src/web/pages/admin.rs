@@ -35,7 +35,7 @@ pub async fn install_page(given: Given) -> Answer {
         })
         .await?;
     if call.is_json() {
-        return Ok(call.whole_list(&builds, build_json));
+        return call.short_list(&builds, build_json);
     }
     let csrf = call.csrf();
     Ok(call.show(
@@ -81,7 +81,7 @@ pub async fn builds(given: Given) -> Answer {
         return Ok(call.go("/admin/install"));
     }
     let builds = call.run(|web, actor| web.domain.list_builds(actor)).await?;
-    Ok(call.whole_list(&builds, build_json))
+    call.short_list(&builds, build_json)
 }
 
 /// `POST /admin/builds/{id}/activate`.

@@ -90,7 +90,7 @@ pub async fn revisions(id: u64, given: Given) -> Answer {
     if !call.is_json() {
         return Ok(call.go(&format!("/admin/overlays/{id}")));
     }
-    Ok(call.whole_list(&found, objects::revision))
+    call.short_list(&found, objects::revision)
 }
 
 /// `POST /admin/overlays/{id}/revisions`: makes the revision `number` the current one.
@@ -121,10 +121,10 @@ pub async fn browse(id: u64, given: Given) -> Answer {
         blocking(move || web.machine.revision_folder(id, number, &folder)).await?;
     let entries = entries?;
     if call.is_json() {
-        return Ok(call.whole_list(
+        return call.short_list(
             &entries,
             |entry| json!({ "name": entry.name, "kind": entry.kind.word(), "bytes": entry.bytes }),
-        ));
+        );
     }
     let link = |path: &str| {
         let query: String = form_urlencoded::Serializer::new(String::new())

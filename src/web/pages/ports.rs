@@ -34,7 +34,7 @@ pub async fn list(given: Given) -> Answer {
     let call = given.signed_in()?;
     if call.is_json() {
         let claims = call.run(|web, actor| web.domain.list_claims(actor)).await?;
-        return Ok(call.whole_list(&claims, claim_json));
+        return call.short_list(&claims, claim_json);
     }
     let markup = markup(&call, None, None).await?;
     Ok(call.show("Ports", &markup))
@@ -142,7 +142,7 @@ pub async fn reservations(given: Given) -> Answer {
         return Ok(call.go("/ports"));
     }
     let reservations = call.run(|web, actor| web.domain.list_reservations(actor)).await?;
-    Ok(call.whole_list(&reservations, reservation_json))
+    call.short_list(&reservations, reservation_json)
 }
 
 /// `POST /ports/reservations`.
@@ -264,7 +264,7 @@ pub async fn inspect(number: u64, given: Given) -> Answer {
     Ok(reply::json_with(StatusCode::OK, &body))
 }
 
-/// `DELETE /ports/{port}`: releases a claim that no server needs; answers with what it was.
+/// `DELETE /ports/{port}` and its form twin: releases a claim that no server needs; answers with what it was.
 pub async fn release_claim(number: u64, given: Given) -> Answer {
     let call = given.admin()?;
     let port = port(number)?;

@@ -1,16 +1,16 @@
 //! Servers: the list, one server with its console, and what can be asked of it.
 
 mod download;
+mod files;
 mod form;
 mod live;
 pub mod pending;
 mod show;
-mod written;
 
+pub use files::{files, reset_layer};
 pub use form::{batch, batch_page, create, edit_page, new_page, update};
 pub use live::live;
 pub use show::{card, card_markup, logs, panel, show};
-pub use written::browse;
 
 use maud::html;
 

@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use warp::http::{HeaderValue, header};
 use warp::reply::{Reply, Response};
 
+use crate::model::ansi;
 use crate::model::id::ServerId;
 use crate::model::machine::ConsoleCursor;
 use crate::web::Web;
@@ -48,7 +49,10 @@ fn send(web: &Web, id: ServerId, out: &mpsc::Sender<io::Result<Vec<u8>>>) {
             Ok(chunk) => {
                 at = chunk.start + chunk.bytes.len() as u64;
                 let lines = cutter.take(&chunk).1;
-                Ok(lines.into_iter().flat_map(|(_, line)| line.into_bytes().into_iter().chain([b'\n'])).collect())
+                Ok(lines
+                    .into_iter()
+                    .flat_map(|(_, line)| ansi::plain(&line).into_bytes().into_iter().chain([b'\n']))
+                    .collect())
             }
             Err(error) => broken(&error),
         };

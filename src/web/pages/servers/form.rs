@@ -60,8 +60,10 @@ pub async fn create(given: Given) -> Answer {
     };
     match outcome.await {
         Ok(server) => Ok(call.created(server.id.0, &format!("/servers/{}", server.id))),
+        Err(fault) if call.is_json() => Err(fault),
         Err(fault) => {
-            if call.is_json() || !fault.is_about_the_form() {
+            let fault = fault.beside_its_choice("blueprint_id", "blueprint not found");
+            if !fault.is_about_the_form() {
                 return Err(fault);
             }
             let form =
@@ -103,8 +105,10 @@ pub async fn update(id: u64, given: Given) -> Answer {
     };
     match outcome.await {
         Ok(view) => Ok(call.changed(&objects::server(&view), &format!("/servers/{id}"))),
+        Err(fault) if call.is_json() => Err(fault),
         Err(fault) => {
-            if call.is_json() || !fault.is_about_the_form() {
+            let fault = fault.beside_its_choice("blueprint_id", "blueprint not found");
+            if !fault.is_about_the_form() {
                 return Err(fault);
             }
             let path = format!("/servers/{id}");
@@ -142,8 +146,10 @@ pub async fn batch(given: Given) -> Answer {
     match outcome.await {
         Ok(ids) if call.is_json() => Ok(reply::json_with(StatusCode::CREATED, &json!({ "ids": ids }))),
         Ok(_) => Ok(call.go("/servers")),
+        Err(fault) if call.is_json() => Err(fault),
         Err(fault) => {
-            if call.is_json() || !fault.is_about_the_form() {
+            let fault = fault.beside_its_choice("blueprint_id", "blueprint not found");
+            if !fault.is_about_the_form() {
                 return Err(fault);
             }
             let markup = batch_form(&call, &fields, Some(&fault)).await?;

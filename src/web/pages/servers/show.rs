@@ -49,7 +49,8 @@ pub async fn show(id: u64, given: Given) -> Answer {
             div.head {
                 h1 { (server.name) }
                 div.actions {
-                    a.button href=(format!("/servers/{id}/edit")) { "Change" }
+                    a.button href=(format!("/servers/{id}/files")) { "Files" }
+                    " " a.button href=(format!("/servers/{id}/edit")) { "Change" }
                     " " a.button.danger href=(format!("/servers/{id}/delete")) { "Delete" }
                 }
             }
