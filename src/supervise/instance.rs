@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::policy::{AfterCrash, Crashes, Effect, Input, Phase, step};
 use super::ready::{Scanner, Sign};
 use super::{Context, Request, Window};
+use crate::domain::Refusal;
 use crate::host::launch::ExitStatus;
 use crate::host::paths::{Paths, Run};
 use crate::host::shim::client::{Adoption, Client, Event, adopt, start};
@@ -57,6 +58,8 @@ struct Owner {
     question: Option<Question>,
     /// The shim could not be asked: look again before anything is done.
     blind: bool,
+    /// What was observed and the store could not take (a full disk): offered again with the next look.
+    unstored: Option<(ActualState, Option<String>)>,
 }
 
 /// Owns the instance until the supervisor drops its mailbox.
@@ -87,6 +90,7 @@ pub(super) async fn own(
         reason: None,
         question: None,
         blind: false,
+        unstored: None,
     };
     owner.look().await;
     loop {
@@ -104,7 +108,7 @@ pub(super) async fn own(
                 owner.back_off_over().await;
             }
             facts = answer(&mut owner.question) => owner.answered(facts).await,
-            _ = refresh.tick(), if owner.client.is_some() || owner.blind => owner.refresh().await,
+            _ = refresh.tick(), if owner.client.is_some() || owner.blind || owner.unstored.is_some() => owner.refresh().await,
         }
     }
 }
@@ -454,6 +458,9 @@ impl Owner {
     }
 
     async fn refresh(&mut self) {
+        if let Some((state, error)) = self.unstored.take() {
+            self.observe(state, error).await;
+        }
         if self.blind {
             self.look().await;
         } else {
@@ -512,9 +519,11 @@ impl Owner {
         }
     }
 
-    async fn observe(&self, state: ActualState, error: Option<String>) {
-        let (domain, id) = (self.context.domain.clone(), self.id);
-        self.tell(tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await);
+    async fn observe(&mut self, state: ActualState, error: Option<String>) {
+        let (domain, id, kept) = (self.context.domain.clone(), self.id, (state, error.clone()));
+        let written = tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await;
+        self.unstored = matches!(written, Ok(Err(Refusal::Store(_)))).then_some(kept);
+        self.tell(written);
     }
 
     /// Whether a job is queued or under way that will start or end the game: then this look starts nothing.

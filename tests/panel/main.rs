@@ -16,6 +16,7 @@ mod outlives;
 mod overlays;
 mod ports;
 mod ports_cli;
+mod real_steamcmd;
 mod rescue;
 mod schemathesis;
 mod tls;
