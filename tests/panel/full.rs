@@ -11,7 +11,7 @@ use left4me::model::spec::{InstanceSpec, SPEC_VERSION};
 use left4me::model::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{eventually, processes};
+use crate::support::eventually;
 use crate::support::panel::{Panel, Setup, may_become_another};
 use crate::support::stand_in::StandIn;
 
@@ -147,39 +147,6 @@ fn a_disk_that_is_full_when_a_spec_is_written_leaves_the_old_spec_whole() {
     is_well(&mut panel);
     panel.must(&format!("/servers/{server}/initialize"));
     assert!(String::from_utf8(fs::read(&spec).expect("a spec")).expect("text").contains("sv_tags changed"));
-}
-
-#[test]
-fn what_was_observed_while_the_store_had_no_room_is_stored_once_it_has() {
-    let Some(setup) = small(640) else { return };
-    let mut panel = Panel::with(setup);
-    let blueprint = panel.with_game();
-    let server = panel.server("one", blueprint);
-    panel.must(&format!("/servers/{server}/start"));
-    let ballast = Ballast::fill(&panel);
-    // What room the store has within its own file is used up, too.
-    let mut number = 0;
-    eventually("a store that refuses", || {
-        number += 1;
-        let body = json!({"name": format!("{number}"), "config": vec!["x".repeat(500); 50]});
-        (panel.admin("POST", "/blueprints", &body).status == 503).then_some(())
-    });
-    let game = panel.game(server);
-    let shim = processes::one(processes::one(game.parent).expect("its init").parent).expect("its shim");
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(shim.pid as i32).expect("a number"),
-        rustix::process::Signal::TERM,
-    )
-    .expect("a signal");
-    eventually("an observation that cannot be stored", || {
-        panel.logged.lock().expect("its log").contains("what was observed cannot be stored").then_some(())
-    });
-    assert_eq!(panel.get(&format!("/servers/{server}"))["actual_state"], "running", "the store knows no better yet");
-    drop(ballast);
-    eventually("the state as it is", || {
-        (panel.get(&format!("/servers/{server}"))["actual_state"] == "stopped").then_some(())
-    });
-    is_well(&mut panel);
 }
 
 #[test]
