@@ -34,11 +34,8 @@ fn bare(panel: &Panel, round: usize) -> f64 {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
     let slave = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).expect("its other end");
     let end = |slave: &OwnedFd| Stdio::from(slave.as_fd().try_clone_to_owned().expect("a descriptor"));
-    let mut program = Command::new("seq")
-        .args(["-f", FORMAT, "1", &LINES.to_string()])
-        .stdout(end(&slave))
-        .spawn()
-        .expect("seq");
+    let mut program =
+        Command::new("seq").args(["-f", FORMAT, "1", &LINES.to_string()]).stdout(end(&slave)).spawn().expect("seq");
     drop(slave);
     let mut file = File::create(panel.folder.path().join(format!("bare-{round}"))).expect("a file");
     let (mut master, mut buffer, mut lines) = (File::from(master), vec![0; 64 << 10], 0);

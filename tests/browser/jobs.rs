@@ -31,10 +31,11 @@ async fn a_jobs_page_shows_lines_in_colour_progress_and_buttons_as_they_come() {
     browser.click("form[action^='/login'] button.main").await;
     browser.until_text("h1", "the page of the game files", |text| text.contains("Game files")).await;
     browser.click("form[action='/admin/install'] button").await;
-    browser.until_text("[data-progress-text]", "bytes, rate and time", |text| {
-        text.contains("2.9 MiB of 9.5 MiB") && text.contains("/s") && text.contains(" left")
-    })
-    .await;
+    browser
+        .until_text("[data-progress-text]", "bytes, rate and time", |text| {
+            text.contains("2.9 MiB of 9.5 MiB") && text.contains("/s") && text.contains(" left")
+        })
+        .await;
     // The page is there: what is printed now reaches it by its stream.
     std::fs::write(panel.data("steam/ready"), "").expect("a file");
     browser.until_text(".log .ansi-2.ansi-bold", "the coloured words", |text| text == "green as grass").await;

@@ -65,7 +65,9 @@ async fn a_job_that_has_ended_shows_its_facts_and_is_asked_for_again_in_one_clic
     assert!(page.contains("Cancel") && !page.contains("Run again"), "{page}");
     end_next(&site, JobState::Failed, 7).await;
     let page = user.get(&format!("/jobs/{job}")).await.is(200).body;
-    for fact in ["<dt>Took</dt><dd class=\"number\">0 s</dd>", "<dt>Exit code</dt><dd class=\"number\">7</dd>", "Run again"] {
+    for fact in
+        ["<dt>Took</dt><dd class=\"number\">0 s</dd>", "<dt>Exit code</dt><dd class=\"number\">7</dd>", "Run again"]
+    {
         assert!(page.contains(fact), "{fact}: {page}");
     }
     assert!(page.contains(&format!("action=\"/servers/{id}/initialize\"")) && !page.contains("Cancel"), "{page}");
