@@ -14,12 +14,11 @@ use crate::host::paths::Paths;
 use crate::host::ports::{Ours, snapshot};
 use crate::host::probe::{self, Check, Outcome};
 use crate::host::shim::starter::ShimStarter;
+use crate::host::steamcmd::Program;
 use crate::host::strays;
 
 /// Bytes that the game files take, about.
 const GAME_BYTES: u64 = 10 << 30;
-/// Where Debian's package puts it.
-const DEBIAN_STEAMCMD: &str = "/usr/games/steamcmd";
 
 /// Looks at the box and prints what was found.
 pub async fn run(config: &Config, as_json: bool) -> Result<()> {
@@ -163,14 +162,13 @@ fn steamcmd(config: &Config, paths: &Paths) -> Check {
             check(name, Outcome::Failure, text)
         };
     }
-    let ours = paths.steam().join("steamcmd.sh");
-    if Path::new(DEBIAN_STEAMCMD).exists() {
-        check(name, Outcome::Ok, DEBIAN_STEAMCMD.into())
-    } else if ours.exists() {
-        check(name, Outcome::Ok, ours.display().to_string())
-    } else {
-        let text = "not there yet; the first install fetches it from Valve, or: apt install steamcmd";
-        check(name, Outcome::Warning, text.into())
+    match Program::find(paths, None) {
+        Ok(Some(program)) => check(name, Outcome::Ok, program.path().display().to_string()),
+        Ok(None) => {
+            let text = "not there yet; the first install fetches it from Valve, or: apt install steamcmd";
+            check(name, Outcome::Warning, text.into())
+        }
+        Err(text) => check(name, Outcome::Failure, text),
     }
 }
 

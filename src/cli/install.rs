@@ -18,8 +18,8 @@ use crate::model::job::Progress;
 use crate::model::pace::{Pace, describe};
 use crate::model::user::Actor;
 
-/// Cells of the progress bar.
-const BAR: u64 = 20;
+/// Least and most cells of the progress bar: it takes what its words leave.
+const CELLS: (u64, u64) = (8, 30);
 
 /// Asks for an install. `follow`: shows it until it ends.
 pub async fn run(config: &Config, follow: bool) -> Result<()> {
@@ -111,8 +111,8 @@ fn clear(terminal: bool) -> &'static str {
     if terminal { "\r\x1b[K" } else { "" }
 }
 
-/// `[######--------------]  33%  downloading  1.2 GiB of 3.6 GiB, 5.0 MiB/s, 8 min 10 s left`, from the progress that the
-/// stream carries, on one line of `columns`.
+/// `[####--------]  33%  downloading  1.2 GiB of 3.6 GiB, 5.0 MiB/s, 8 min 10 s left`, from the progress that the stream
+/// carries, on one line of `columns`.
 fn bar(data: &str, columns: usize) -> String {
     let value: Value = serde_json::from_str(data).unwrap_or(Value::Null);
     let number = |key: &str| value[key].as_u64();
@@ -127,22 +127,20 @@ fn bar(data: &str, columns: usize) -> String {
         let done = u128::from(progress.done.min(progress.total)) * u128::from(of);
         done.checked_div(u128::from(progress.total)).unwrap_or(0) as u64
     };
-    let filled = part(BAR) as usize;
-    let line = format!(
-        "[{}{}] {:>3}%  {}  {}",
-        "#".repeat(filled),
-        "-".repeat(BAR as usize - filled),
-        part(100),
-        progress.phase,
-        describe(&progress, pace)
-    );
+    let words = format!("{:>3}%  {}  {}", part(100), progress.phase, describe(&progress, pace));
+    let cells = (columns as u64).saturating_sub(words.chars().count() as u64 + 4).clamp(CELLS.0, CELLS.1);
+    let filled = part(cells) as usize;
+    let line = format!("[{}{}] {words}", "#".repeat(filled), "-".repeat(cells as usize - filled));
     // A line that wraps could not be taken away again.
     line.chars().take(columns.saturating_sub(1)).collect()
 }
 
-/// Width of the terminal.
+/// Width of the terminal; one that does not say is taken for the usual one.
 fn columns() -> usize {
-    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(20)
+    match rustix::termios::tcgetwinsize(std::io::stderr()).map(|size| usize::from(size.ws_col)) {
+        Ok(0) | Err(_) => 80,
+        Ok(columns) => columns,
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +153,7 @@ mod tests {
             "{\"done\":1048576,\"total\":2097152,\"phase\":\"x\",\"bytes_per_second\":1024,\"seconds_left\":1024}";
         assert_eq!(
             bar(half, 100),
-            format!("[{}{}]  50%  x  1.0 MiB of 2.0 MiB, 1.0 KiB/s, 17 min 04 s left", "#".repeat(10), "-".repeat(10))
+            format!("[{}{}]  50%  x  1.0 MiB of 2.0 MiB, 1.0 KiB/s, 17 min 04 s left", "#".repeat(15), "-".repeat(15))
         );
         assert_eq!(bar(half, 30).chars().count(), 29);
         assert!(bar("{\"done\":18446744073709551615,\"total\":1}", 80).contains("100%"));

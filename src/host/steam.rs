@@ -89,6 +89,11 @@ pub fn arguments(strategy: Strategy, pass: usize, login: Option<&str>) -> Vec<St
     words
 }
 
+/// Arguments of a run that only lets SteamCMD update itself.
+pub fn settle_arguments() -> Vec<String> {
+    vec!["+quit".into()]
+}
+
 /// What one printed line means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Line {

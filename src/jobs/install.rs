@@ -10,7 +10,8 @@ use super::{Context, Ending, Run, blocking, layers as housekeeping, steamcmd};
 use crate::host::paths::Run as HostRun;
 use crate::host::shim::client::{Adoption, Client, Event, adopt as adopt_shim};
 use crate::host::steam::{DISK_FULL, Strategy};
-use crate::host::{instance, layers};
+use crate::host::steamcmd::Program;
+use crate::host::{fetch, instance, layers};
 use crate::model::build::Build;
 use crate::model::id::JobId;
 use crate::model::job::Job;
@@ -65,6 +66,7 @@ pub async fn adopt(context: &Context, running: &[Job]) -> Result<Vec<JobId>, Str
                 instance::remove_run(&paths, run)?;
             }
         }
+        fetch::sweep(&paths).map_err(|error| std::io::Error::other(error.to_string()))?;
         layers::sweep(&paths, &busy)
     })
     .await
@@ -126,23 +128,21 @@ async fn bring(run: &Run) -> Result<Build, Ending> {
     let attempt = match Attempt::load(&run.context.paths, run.job.id) {
         Some(attempt) => {
             run.log.say("the daemon was started anew; the install goes on");
-            attempt
+            // Else SteamCMD has been judged already.
+            if run.job.step.as_deref() == Some("download") {
+                let program = steamcmd::find(run)?.ok_or_else(|| Ending::failed("SteamCMD is gone: install again"))?;
+                steamcmd::work(run, &program, attempt, true).await?
+            } else {
+                attempt
+            }
         }
-        None => begin(run).await?,
-    };
-    let attempt = match run.job.step.as_deref() {
-        // SteamCMD has been judged already.
-        Some("verify" | "publish") => attempt,
-        step => {
-            let mut attempt = attempt;
-            let resumed = step == Some("download");
-            let program = match steamcmd::find(run)? {
-                Some(program) => program,
-                None => steamcmd::fetch(run).await?,
-            };
+        None => {
+            let (program, attempt) = begin(run).await?;
             run.step("download").await?;
-            steamcmd::work(run, &program, &mut attempt, resumed).await?;
-            attempt
+            if program.is_new {
+                steamcmd::settle(run, &program.program, &attempt).await?;
+            }
+            steamcmd::work(run, &program.program, attempt, false).await?
         }
     };
     run.step("verify").await?;
@@ -161,8 +161,15 @@ async fn bring(run: &Run) -> Result<Build, Ending> {
     Ok(build)
 }
 
+/// The program that will work.
+struct Ready {
+    program: Program,
+    /// It was fetched a moment ago and has never run.
+    is_new: bool,
+}
+
 /// Checks what can be checked before gigabytes are fetched, and makes the new layer.
-async fn begin(run: &Run) -> Result<Attempt, Ending> {
+async fn begin(run: &Run) -> Result<(Ready, Attempt), Ending> {
     run.step("check").await?;
     let program = steamcmd::find(run)?;
     let paths = run.context.paths.clone();
@@ -178,11 +185,11 @@ async fn begin(run: &Run) -> Result<Attempt, Ending> {
         run.log.complain("the game takes about 9 GiB: this may not be enough");
     }
     run.step("steamcmd").await?;
-    let program = match program {
-        Some(program) => program,
-        None => steamcmd::fetch(run).await?,
+    let ready = match program {
+        Some(program) => Ready { program, is_new: false },
+        None => Ready { program: steamcmd::fetch(run).await?, is_new: true },
     };
-    run.log.say(&format!("SteamCMD is {}", program.path().display()));
+    run.log.say(&format!("SteamCMD is {}", ready.program.path().display()));
     run.step("layer").await?;
     let layer = run.domain(crate::domain::Domain::next_layer).await?;
     let attempt = Attempt { layer, base, strategy: Strategy::FIRST, pass: 0, tries: 0, from: 0 };
@@ -194,7 +201,7 @@ async fn begin(run: &Run) -> Result<Attempt, Ending> {
     })
     .await?;
     run.log.say(&format!("trying {}", Strategy::FIRST.describe()));
-    Ok(attempt)
+    Ok((ready, attempt))
 }
 
 async fn end(found: Adoption) {

@@ -95,8 +95,26 @@ async fn download(run: &Run) -> Result<(), Ending> {
     Ok(())
 }
 
+/// Lets a SteamCMD that has never run update itself, which is when it says "Missing configuration" else (domain.md). What
+/// it says matters only where no later run could do better.
+pub(super) async fn settle(run: &Run, program: &Program, attempt: &Attempt) -> Result<(), Ending> {
+    let client = launch(run, program, attempt, steam::settle_arguments()).await?;
+    let deadline = Instant::now() + run.context.timeouts.install;
+    let Followed { lines, exit, .. } = follow(run, client, attempt.from, VecDeque::new(), deadline).await?;
+    match steam::judge(&lines, exit.as_ref().and_then(|exit| exit.code), 1, false, false) {
+        Verdict::Failed(error) => Err(Ending::failed(error)),
+        Verdict::Done | Verdict::Retry { .. } | Verdict::NextStrategy(_) => Ok(()),
+    }
+}
+
 /// Runs SteamCMD until the game is in the new layer, by whatever way leads there. `resumed`: a run of it may be under way.
-pub(super) async fn work(run: &Run, program: &Program, attempt: &mut Attempt, mut resumed: bool) -> Result<(), Ending> {
+/// Answers with what succeeded.
+pub(super) async fn work(
+    run: &Run,
+    program: &Program,
+    mut attempt: Attempt,
+    mut resumed: bool,
+) -> Result<Attempt, Ending> {
     let limits = run.context.timeouts;
     let deadline = Instant::now() + limits.install;
     loop {
@@ -107,7 +125,7 @@ pub(super) async fn work(run: &Run, program: &Program, attempt: &mut Attempt, mu
                 Ok(Adoption::Exited(_) | Adoption::Gone) | Err(_) => None,
             }
         } else {
-            launch(run, program, attempt).await?
+            try_again(run, program, &mut attempt).await?
         };
         resumed = false;
         let Followed { lines, exit, silent } = follow(run, client, attempt.from, known, deadline).await?;
@@ -116,10 +134,10 @@ pub(super) async fn work(run: &Run, program: &Program, attempt: &mut Attempt, mu
             steam::judge_silence(limits.silence.as_secs(), attempt.tries)
         } else {
             let code = exit.as_ref().and_then(|exit| exit.code);
-            steam::judge(&lines, code, attempt.tries, last, has_game(&run.context.paths, attempt))
+            steam::judge(&lines, code, attempt.tries, last, has_game(&run.context.paths, &attempt))
         };
         match or_full(run, verdict).await? {
-            Verdict::Done if last => return Ok(()),
+            Verdict::Done if last => return Ok(attempt),
             Verdict::Done => {
                 attempt.pass += 1;
                 attempt.tries = 0;
@@ -163,8 +181,8 @@ pub(super) fn has_game(paths: &Paths, attempt: &Attempt) -> bool {
     steam::PROGRAMS.iter().any(|program| layers::has_executable(paths, attempt.layer, &attempt.base, program))
 }
 
-/// Starts the next run. `None`: it has ended already.
-async fn launch(run: &Run, program: &Program, attempt: &mut Attempt) -> Result<Option<Client>, Ending> {
+/// Starts the next try. `None`: it has ended already.
+async fn try_again(run: &Run, program: &Program, attempt: &mut Attempt) -> Result<Option<Client>, Ending> {
     let (paths, job) = (&run.context.paths, run.job.id);
     attempt.tries += 1;
     attempt.from = console::end(paths, HostRun::Install(job)).unwrap_or(0);
@@ -175,7 +193,16 @@ async fn launch(run: &Run, program: &Program, attempt: &mut Attempt) -> Result<O
             .map_err(|error| Ending::failed(format!("{} cannot be written: {error}", file.display())))?;
     }
     let account = steamcmd::account(paths);
-    let arguments = steam::arguments(attempt.strategy, attempt.pass, account.as_deref());
+    launch(run, program, attempt, steam::arguments(attempt.strategy, attempt.pass, account.as_deref())).await
+}
+
+async fn launch(
+    run: &Run,
+    program: &Program,
+    attempt: &Attempt,
+    arguments: Vec<String>,
+) -> Result<Option<Client>, Ending> {
+    let (paths, job) = (&run.context.paths, run.job.id);
     run.log.say(&format!("{LAUNCHED}{}", arguments.join(" ")));
     let launch = layers::steamcmd_launch(
         paths,

@@ -72,6 +72,8 @@ struct Owner {
     crowded: bool,
     /// The shim could not be asked: look again before anything is done.
     blind: bool,
+    /// What was observed and the store could not take (a full disk): offered again with the next look.
+    unstored: Option<(ActualState, Option<String>)>,
 }
 
 /// Owns the instance until the supervisor drops its mailbox.
@@ -106,6 +108,7 @@ pub(super) async fn own(
         password: None,
         crowded: false,
         blind: false,
+        unstored: None,
     };
     owner.find().await;
     loop {
@@ -123,7 +126,7 @@ pub(super) async fn own(
                 owner.back_off_over().await;
             }
             (eye, seen) = looked(&mut owner.look) => owner.looked(eye, seen).await,
-            () = sleep_until(owner.look_at), if owner.look.is_none() && (owner.client.is_some() || owner.blind) => {
+            () = sleep_until(owner.look_at), if owner.look.is_none() && (owner.client.is_some() || owner.blind || owner.unstored.is_some()) => {
                 owner.refresh().await;
             }
         }
@@ -482,6 +485,9 @@ impl Owner {
 
     async fn refresh(&mut self) {
         self.look_at = Instant::now() + self.context.refresh;
+        if let Some((state, error)) = self.unstored.take() {
+            self.observe(state, error).await;
+        }
         if self.blind {
             self.find().await;
         } else if let Some(state) = self.client.as_ref().and_then(|client| client.state().ok()) {

@@ -9,3 +9,4 @@ mod support;
 mod catalog;
 mod driver;
 mod flow;
+mod jobs;

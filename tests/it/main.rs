@@ -17,6 +17,7 @@ mod store_killed;
 mod store_writes;
 mod tidy;
 mod web_auth;
+mod web_jobs;
 mod web_objects;
 mod web_pending;
 mod web_rows;

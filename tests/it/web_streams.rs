@@ -184,6 +184,62 @@ async fn a_slow_reader_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_slow_reader_is_told_to_come_back_and_gets_the_rest_then() {
+    let site = Site::start_with(|settings, rules| {
+        settings.limits.slow_reader = std::time::Duration::from_millis(200);
+        settings.metrics = true;
+        rules.log_replay_limit = 100_000;
+    })
+    .await;
+    let user = site.user("user").await;
+    let (_, job) = server(&user, "a").await;
+    // More than the buffers of a connection hold, so that its reader is waited for.
+    for batch in 0..40 {
+        append(&site, job, (1..=500).map(|n| format!("{} {}", batch * 500 + n, "y".repeat(1000))).collect()).await;
+    }
+    let mut stream = user.stream(&format!("/jobs/{job}/stream"), &[]).await;
+    assert_eq!(stream.take(1).await[0].id, "1");
+    // Nobody reads: the stream's task gives up by itself, long before the reader does anything.
+    tokio::time::timeout(crate::harness::DEADLINE, async {
+        while !site.guest().get("/metrics").await.is(200).body.contains("left4me_http_streams 0\n") {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("the task of the stream ends");
+    let (mut last, mut word) = (1, Event::default());
+    while let Some(event) = stream.next().await {
+        if event.name == "more" {
+            word = event;
+        } else {
+            last += 1;
+            assert_eq!(event.id, last.to_string(), "no gap before the last word");
+        }
+    }
+    assert_eq!((word.name.as_str(), word.data), ("more", last.to_string()));
+    assert!(last < 20_000, "it was too slow for all of it");
+    let mut rest = user.stream(&format!("/jobs/{job}/stream?last_seq={last}"), &[]).await;
+    assert_eq!(rest.take(1).await[0].id, (last + 1).to_string());
+}
+
+#[tokio::test]
+async fn colours_reach_who_asks_for_them_and_nothing_else_of_a_terminal_reaches_anybody() {
+    let site = Site::start().await;
+    let user = site.user("user").await;
+    let (id, job) = server(&user, "a").await;
+    let hostile = "\u{1b}]0;title\u{7}\u{1b}[31mred\u{1b}[0m \u{1b}[2Jend";
+    append(&site, job, vec![hostile.into()]).await;
+    site.machine.print(id, &format!("{hostile}\n"));
+    for path in [format!("/jobs/{job}/stream?last_seq=0"), format!("/servers/{id}/logs/stream?lines=5")] {
+        assert_eq!(user.stream(&path, &[]).await.take(1).await[0].data, "red end");
+        let coloured = &user.stream(&format!("{path}&colours=1"), &[]).await.take(1).await[0].data.clone();
+        assert_eq!(coloured, "\u{1b}[0;31mred\u{1b}[0m end");
+    }
+    let page = user.get(&format!("/jobs/{job}")).await.is(200).body;
+    assert!(page.contains("<span class=\"ansi-1\">red</span> end"), "{page}");
+}
+
+#[tokio::test]
 async fn pages_are_told_of_their_own_servers_only() {
     let site = Site::start().await;
     let (one, two) = (site.user("one").await, site.user("two").await);

@@ -148,6 +148,42 @@ fn installs_change_nothing_under_a_game_that_runs_and_layers_go_when_nothing_use
 }
 
 #[test]
+fn a_daemon_killed_before_it_merged_a_deep_stack_merges_it_when_it_is_back() {
+    let stand_in = StandIn::playing(
+        &(1..=5)
+            .map(|number| {
+                format!(
+                    "run\nsay Success! App '222860' fully installed.\nexit 0\n\
+                     run\nprogram srcds_run\nfile last {number}\nfile only-{number} x\n\
+                     say Success! App '222860' fully installed.\nexit 0\n"
+                )
+            })
+            .collect::<String>(),
+    );
+    let mut panel = stand_in.panel();
+    for _ in 0..4 {
+        panel.must("/admin/install");
+    }
+    panel.terminate();
+    panel.environment("LEFT4ME_TESTS_CRASH_AT", Some("install/tidy"));
+    panel.start_again();
+    let job = panel.admin("POST", "/admin/install", &Value::Null).expect(202).json();
+    panel.child.wait().expect("the daemon dies at the step");
+    panel.environment("LEFT4ME_TESTS_CRASH_AT", None);
+    panel.start_again();
+    let job = panel.finished(&job);
+    let log = panel.job_log(&job);
+    assert_eq!(job["state"], "succeeded", "{log}");
+    assert!(log.contains("the daemon was started anew; build 5 is published already\n"), "{log}");
+    assert!(log.contains("merging 5 game layers into one\n"), "{log}");
+    assert_eq!(StandIn::runs(&panel), 10, "SteamCMD is not run again");
+    assert_eq!(builds(&panel)[0]["layers"], json!([6]));
+    let merged = panel.data("installation/6");
+    assert_eq!(fs::read_to_string(merged.join("last")).expect("a file"), "5\n");
+    assert!((1..=5).all(|number| merged.join(format!("only-{number}")).exists()));
+}
+
+#[test]
 fn one_click_goes_back_to_the_build_before() {
     if !crate::support::panel::may_become_another() {
         return crate::support::skip("another user's /proc/<pid>/root may be read by root only");

@@ -4,6 +4,11 @@
 use std::fs;
 use std::io::Write;
 
+use left4me::host::instance;
+use left4me::host::paths::Paths;
+use left4me::model::id::{HostId, LayerId, ServerId};
+use left4me::model::spec::{InstanceSpec, SPEC_VERSION};
+use left4me::model::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::eventually;
@@ -134,7 +139,7 @@ fn a_disk_that_is_full_when_a_spec_is_written_leaves_the_old_spec_whole() {
         assert!(error.contains("No space left") || error.contains("full"), "{error}");
     } else {
         assert_eq!(answer.status, 503, "{answer:?}");
-        assert!(answer.body.contains("full"), "{answer:?}");
+        assert!(answer.body.contains("no space left on the disk of the store"), "{answer:?}");
     }
     assert_eq!(fs::read(&spec).expect("a spec"), before, "the old spec");
     assert!(!spec.with_file_name("spec.yaml.new").exists(), "no half of a new one");
@@ -142,4 +147,34 @@ fn a_disk_that_is_full_when_a_spec_is_written_leaves_the_old_spec_whole() {
     is_well(&mut panel);
     panel.must(&format!("/servers/{server}/initialize"));
     assert!(String::from_utf8(fs::read(&spec).expect("a spec")).expect("text").contains("sv_tags changed"));
+}
+
+#[test]
+fn a_spec_that_finds_no_space_is_an_error_that_names_the_file_and_keeps_the_old_one() {
+    if !may_become_another() {
+        return crate::support::skip("a file system is mounted by root only");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    rustix::mount::mount("tmpfs", folder.path(), "tmpfs", rustix::mount::MountFlags::empty(), Some(c"size=64k"))
+        .expect("a small file system");
+    let paths = Paths::new(folder.path(), folder.path().join("overlays"));
+    paths.create().expect("folders");
+    let spec = |config: &str| InstanceSpec {
+        version: SPEC_VERSION,
+        server_id: ServerId(1),
+        port: 27015,
+        tv_port: None,
+        game: vec![LayerId(1)],
+        overlays: Vec::new(),
+        arguments: Vec::new(),
+        config: vec![config.to_owned()],
+        written_at: Timestamp(0),
+    };
+    let host = HostId::of(ServerId(1));
+    instance::write_spec(&paths, &spec("short")).expect("room");
+    let error = instance::write_spec(&paths, &spec(&"long ".repeat(20_000))).expect_err("no room").to_string();
+    assert!(error.contains("spec.yaml") && error.contains("No space left on device"), "{error}");
+    assert_eq!(instance::read_spec(&paths, host).expect("the old one").config, ["short"]);
+    assert!(!paths.spec(host).with_file_name("spec.yaml.new").exists());
+    rustix::mount::unmount(folder.path(), rustix::mount::UnmountFlags::empty()).expect("nothing holds it");
 }

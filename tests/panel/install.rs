@@ -219,3 +219,37 @@ fn a_cancelled_install_ends_its_whole_tree_and_leaves_nothing() {
     assert_eq!(sleeps(), 0);
     nothing_left(&panel);
 }
+
+#[test]
+fn the_command_line_draws_a_progress_bar_on_a_terminal_and_nowhere_else() {
+    let stand_in = StandIn::playing(
+        "run +@sSteamCmdForcePlatformType windows\n\
+         say  Update state (0x61) downloading, progress: 10.00 (1000000 / 10000000)\n\
+         sh sleep 1\n\
+         say  Update state (0x61) downloading, progress: 30.00 (3000000 / 10000000)\n\
+         sh sleep 1\n\
+         say \\0033]0;title\\0007done\nsay Success! App '222860' fully installed.\nexit 0\n\
+         run +@sSteamCmdForcePlatformType linux\nprogram srcds_run\nsay Success! App '222860' fully installed.\nexit 0\n",
+    );
+    let panel = stand_in.panel();
+    if !std::path::Path::new("/usr/bin/script").exists() {
+        return crate::support::skip("no script(1), which lends a terminal");
+    }
+    let follow = format!("{} install --follow", panel.folder.path().join("left4me").display());
+    let mut command = panel.command(&[]);
+    let mut on_terminal = std::process::Command::new("/usr/bin/script");
+    on_terminal.args(["-qec", &follow, "/dev/null"]).stdin(std::process::Stdio::null());
+    on_terminal.env_clear().envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let shown = on_terminal.output().expect("a terminal");
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.success(), "{text}");
+    let bar = text.split('\r').find(|line| line.contains("]  30%  downloading  2.9 MiB of 9.5 MiB, "));
+    let bar = bar.unwrap_or_else(|| panic!("{text:?}"));
+    assert!(bar.contains("[####") && bar.contains("--]") && bar.contains("/s, ") && bar.ends_with(" left"), "{bar:?}");
+    assert!(!text.contains("title"), "no sequence of the program reaches the terminal: {text:?}");
+
+    fs::remove_file(panel.data("steam/runs")).expect("the count");
+    let piped = command.args(["install", "--follow"]).output().expect("the command line");
+    let text = String::from_utf8_lossy(&piped.stdout).into_owned() + &String::from_utf8_lossy(&piped.stderr);
+    assert!(piped.status.success() && text.contains("\ndone\n") && !text.contains("###"), "{text}");
+}

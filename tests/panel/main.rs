@@ -20,6 +20,7 @@ mod overlays;
 mod ports;
 mod ports_cli;
 mod rcon;
+mod real_steamcmd;
 mod rescue;
 mod schemathesis;
 mod terminal;

@@ -3,7 +3,7 @@
 //! All of it blocks and is done on threads that may; errors are logged here, for nobody waits for them.
 
 use super::{CHUNK, LAST_LINES, Owner};
-use crate::domain;
+use crate::domain::{self, Refusal};
 use crate::host::paths::{Paths, Run};
 use crate::host::{console, instance};
 use crate::model::id::HostId;
@@ -45,9 +45,11 @@ impl Owner {
         }
     }
 
-    pub(super) async fn observe(&self, state: ActualState, error: Option<String>) {
-        let (domain, id) = (self.context.domain.clone(), self.id);
-        self.tell(tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await);
+    pub(super) async fn observe(&mut self, state: ActualState, error: Option<String>) {
+        let (domain, id, kept) = (self.context.domain.clone(), self.id, (state, error.clone()));
+        let written = tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await;
+        self.unstored = matches!(written, Ok(Err(Refusal::Store(_)))).then_some(kept);
+        self.tell(written);
     }
 
     /// Whether a job is queued or under way that will start or end the game: then this look starts nothing.
