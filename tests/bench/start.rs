@@ -1,0 +1,126 @@
+//! From the request to the running program: through a shim, beside a bare clone with the same namespaces, an overlay, a
+//! `/proc`, pivot_root and exec, written in C. In turn, on the same folder.
+//!
+//! `cargo bench --bench start`. Prints p50 and p99 of both and their ratio; decides nothing. Needs gcc and libc6-dev.
+
+#[path = "../host/support.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "made for the tests of tests/host")]
+mod support;
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use support::{Place, await_exit};
+
+const ROUNDS: usize = 100;
+
+/// With a folder: makes a sandbox in it so many times and prints how many microseconds each took to its program's exec.
+/// Without: that program.
+const BARE: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+static void put(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY);
+    if (fd < 0 || write(fd, text, strlen(text)) < 0) { perror(path); _exit(1); }
+    close(fd);
+}
+static void must(int result, const char *what) { if (result) { perror(what); _exit(1); } }
+static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e6 + t.tv_nsec / 1e3; }
+int main(int argc, char **argv) {
+    if (argc != 3) { char byte; return read(0, &byte, 1) < 0; }
+    char map[64], text[64];
+    must(chdir(argv[1]), argv[1]);
+    for (int i = 0; i < atoi(argv[2]); i++) {
+        int ready[2];
+        must(pipe2(ready, O_CLOEXEC), "pipe");
+        snprintf(map, sizeof map, "1000 %d 1", geteuid());
+        snprintf(text, sizeof text, "1000 %d 1", getegid());
+        double begun = now();
+        long pid = syscall(SYS_clone, CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0) {
+            put("/proc/self/setgroups", "deny"); put("/proc/self/uid_map", map); put("/proc/self/gid_map", text);
+            must(mount(0, "/", 0, MS_REC | MS_PRIVATE, 0), "private");
+            must(mount("none", "root", "tmpfs", 0, "size=4m"), "tmpfs");
+            must(mkdir("root/game", 0755), "game"); must(mkdir("root/proc", 0755), "proc");
+            must(mount("overlay", "root/game", "overlay", 0, "lowerdir=lower,upperdir=upper,workdir=work,userxattr,xino=off"), "overlay");
+            must(mount("proc", "root/proc", "proc", 0, 0), "proc");
+            must(chdir("root"), "root");
+            must(syscall(SYS_pivot_root, ".", "."), "pivot_root");
+            must(umount2(".", MNT_DETACH), "umount");
+            execl("/game/program", "program", (char *)0);
+            perror("exec");
+            _exit(1);
+        }
+        close(ready[1]);
+        char byte;
+        if (read(ready[0], &byte, 1) < 0) perror("read");
+        printf("%.0f\n", now() - begun);
+        close(ready[0]);
+        kill(pid, SIGKILL);
+        waitpid(pid, 0, 0);
+    }
+    return 0;
+}
+"#;
+
+fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * part).round() as usize]
+}
+
+fn main() {
+    let place = Place::with_game("exit 1");
+    let folder = place.paths.data_dir.join("bare");
+    for name in ["lower", "upper", "work", "root"] {
+        fs::create_dir_all(folder.join(name)).expect("a folder");
+    }
+    let (source, program) = (folder.join("bare.c"), folder.join("lower/program"));
+    fs::write(&source, BARE).expect("a file");
+    match Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source).output() {
+        Ok(output) if output.status.success() => {}
+        other => {
+            println!("nothing is measured: apt-get install gcc libc6-dev: {other:?}");
+            return;
+        }
+    }
+    place.program(1, "srcds_linux", &fs::read(&program).expect("the program"));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let launch = place.launch(1);
+    let (mut ours, mut limits) = (Vec::new(), Vec::new());
+    // In turn, ten at a time: what else the box does meets both alike.
+    for _ in 0..ROUNDS / 10 {
+        let output = Command::new(&program).arg(&folder).arg("10").output().expect("the bare one");
+        assert!(output.status.success(), "{output:?}");
+        limits.extend(String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse::<f64>().ok()));
+        for _ in 0..10 {
+            runtime.block_on(async {
+                let begun = Instant::now();
+                let mut client = place.start(&launch).await;
+                ours.push(begun.elapsed().as_secs_f64() * 1e6);
+                client.kill().await.expect("a shim that listens");
+                await_exit(&mut client).await;
+            });
+        }
+    }
+    println!("| work | left4me | limit | ratio | goal |\n|---|---|---|---|---|");
+    for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
+        let (our, limit) = (quantile(&mut ours, part) / 1e3, quantile(&mut limits, part) / 1e3);
+        println!(
+            "| request to exec, {name}, ms | {our:.2} | {limit:.2} bare clone, mounts, exec | {:.1} | ≤ 5 |",
+            our / limit
+        );
+    }
+}
