@@ -71,6 +71,7 @@ fn deb_and_rpm_hold_the_same_files() {
             "/usr/bin/left4me",
             "/etc/left4me/config.yaml",
             "/usr/lib/systemd/system/left4me.service",
+            "/usr/lib/systemd/system/left4me.socket",
             "/usr/lib/systemd/system/left4me-shim.socket",
             "/usr/lib/systemd/system/left4me-shim@.service",
             "/usr/lib/sysusers.d/left4me.conf",

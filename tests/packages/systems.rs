@@ -2,7 +2,7 @@
 //! suite does stands in its file; here is only which system it runs in.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use super::{Skip, package, run, text, top};
 
@@ -12,12 +12,17 @@ fn in_system(driver: &[&str], suite: &str) -> Result<(), Skip> {
     let job = job(suite)?;
     let (program, arguments) = driver.split_first().expect("a driver");
     let output = Command::new(here().join(program)).args(arguments).arg(job.path()).output().expect("the driver runs");
-    let said = text(&output);
+    checked(&output)
+}
+
+/// A skip with the driver's reason, a failed test with all that was said, or done.
+fn checked(output: &Output) -> Result<(), Skip> {
+    let said = text(output);
     if output.status.code() == Some(77) {
         let reason = said.lines().rev().find_map(|line| line.strip_prefix("SKIP: ")).unwrap_or("no reason given");
         return Err(Skip(reason.to_owned()));
     }
-    assert!(output.status.success(), "{suite} failed with {}:\n{said}", output.status);
+    assert!(output.status.success(), "failed with {}:\n{said}", output.status);
     // Figures that a suite measured; shown with `--success-output`.
     for line in said.lines().filter(|line| line.starts_with("MEASURED: ")) {
         println!("{line}");
@@ -70,6 +75,20 @@ fn the_package_lives_its_whole_life_in_a_virtual_machine() {
 }
 
 #[test]
+fn the_page_s_socket_as_a_unit_starts_the_daemon_and_refuses_nobody() {
+    run(|| in_system(&["nspawn", "bookworm"], "activation"));
+}
+
+#[test]
+fn the_apparmor_profile_is_understood_by_apparmor_4() {
+    run(|| {
+        let profile = top().join("packaging/apparmor/left4me");
+        let output = Command::new(here().join("apparmor")).arg(profile).output().expect("the driver runs");
+        checked(&output)
+    });
+}
+
+#[test]
 fn limits_are_enforced_in_a_virtual_machine() {
     run(|| in_system(&["vm"], "limits"));
 }
@@ -82,12 +101,6 @@ fn rpm_scriptlets_do_their_work_in_a_root() {
             .arg(package("next", "rpm")?)
             .output()
             .expect("the driver runs");
-        let said = text(&output);
-        if output.status.code() == Some(77) {
-            let reason = said.lines().rev().find_map(|line| line.strip_prefix("SKIP: ")).unwrap_or("no reason given");
-            return Err(Skip(reason.to_owned()));
-        }
-        assert!(output.status.success(), "{said}");
-        Ok(())
+        checked(&output)
     });
 }
