@@ -19,6 +19,7 @@ use crate::model::ansi::plain;
 use crate::model::job::Progress;
 use crate::model::machine::{ConsoleCursor, Progressing};
 use crate::model::pace::{Meter, duration};
+use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 
 /// With less than this no install goes on: the store itself needs room.
@@ -31,8 +32,8 @@ const CHUNK: usize = 64 << 10;
 const LINE: usize = 64 << 10;
 /// Progress is stored at most this often.
 const PROGRESS: Duration = Duration::from_millis(500);
-/// What the line begins with that says what is run. The lines that the run prints follow it in the job's log.
-const LAUNCHED: &str = "steamcmd ";
+/// What the line begins with that says what is run: every run begins with a command. The lines that the run prints follow it in the job's log.
+const LAUNCHED: &str = "steamcmd +";
 /// Lines that may wait for the store before the console is read on.
 const BACKLOG: usize = 20_000;
 
@@ -130,11 +131,12 @@ pub(super) async fn work(
         resumed = false;
         let Followed { lines, exit, silent } = follow(run, client, attempt.from, known, deadline).await?;
         let last = attempt.pass + 1 == attempt.strategy.passes();
-        let verdict = if silent {
-            steam::judge_silence(limits.silence.as_secs(), attempt.tries)
-        } else {
-            let code = exit.as_ref().and_then(|exit| exit.code);
-            steam::judge(&lines, code, attempt.tries, last, has_game(&run.context.paths, &attempt))
+        let code = exit.as_ref().and_then(|exit| exit.code);
+        let verdict = match steam::judge(&lines, code, attempt.tries, last, has_game(&run.context.paths, &attempt)) {
+            // One that had done its work and did not end has done its work.
+            Verdict::Done => Verdict::Done,
+            _ if silent => steam::judge_silence(limits.silence.as_secs(), attempt.tries),
+            verdict => verdict,
         };
         match or_full(run, verdict).await? {
             Verdict::Done if last => return Ok(attempt),
@@ -203,7 +205,9 @@ async fn launch(
     arguments: Vec<String>,
 ) -> Result<Option<Client>, Ending> {
     let (paths, job) = (&run.context.paths, run.job.id);
-    run.log.say(&format!("{LAUNCHED}{}", arguments.join(" ")));
+    let line = format!("steamcmd {}", arguments.join(" "));
+    debug_assert!(line.starts_with(LAUNCHED), "{line}");
+    run.log.say(&line);
     let launch = layers::steamcmd_launch(
         paths,
         job,
@@ -219,11 +223,15 @@ async fn launch(
 /// Starts a program of an install. One that ended before anybody could listen has been started all the same: what it
 /// printed is read, and how it ended.
 pub(super) async fn start_or_ended(run: &Run, launch: &crate::host::launch::Launch) -> Result<Option<Client>, Ending> {
+    let began = Timestamp::now();
     match start(&run.context.starter, launch).await {
         Ok(client) => Ok(Some(client)),
         Err(error) => match adopt_shim(&run.context.paths, HostRun::Install(run.job.id)).await {
-            Ok(Adoption::Exited(_)) => Ok(None),
-            Ok(Adoption::Running(_) | Adoption::Gone) | Err(_) => Err(Ending::failed(error.to_string())),
+            // An older one is how the run before it ended.
+            Ok(Adoption::Exited(status)) if status.at >= began.0 => Ok(None),
+            Ok(Adoption::Running(_) | Adoption::Exited(_) | Adoption::Gone) | Err(_) => {
+                Err(Ending::failed(error.to_string()))
+            }
         },
     }
 }

@@ -1,12 +1,18 @@
 //! A box without SteamCMD: the first install fetches Valve's archive, or says why it cannot.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 
 use crate::support::panel::{Panel, Setup};
 use crate::support::stand_in::data;
+
+/// Reads the head of a request.
+fn hear(stream: &TcpStream) {
+    let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+}
 
 /// An HTTP server that gives these bytes, as they are, to whoever asks.
 fn serving(answer: Vec<u8>) -> SocketAddr {
@@ -15,8 +21,7 @@ fn serving(answer: Vec<u8>) -> SocketAddr {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
-            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            hear(&stream);
             // A client that has read enough hangs up.
             let _ = stream.write_all(&answer);
         }
@@ -88,7 +93,7 @@ fn a_box_without_steamcmd_fetches_it_with_the_first_install_and_keeps_it() {
 
     assert!(!log.contains("STAND-IN") && log.contains("\nsteamcmd +quit\n"), "{log}");
     let log = panel.job_log(&panel.must("/admin/install"));
-    assert!(!log.contains("fetching") && !log.contains("+quit\n"), "{log}");
+    assert!(!log.contains("fetching") && !log.contains("\nsteamcmd +quit\n"), "{log}");
 }
 
 #[test]
@@ -121,6 +126,40 @@ fn what_cannot_be_fetched_is_a_text_with_address_reason_and_remedy_and_leaves_no
     }
 }
 
+/// A server whose certificate nobody vouches for.
+fn serving_tls() -> SocketAddr {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .expect("a certificate and its key");
+    let config = std::sync::Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            let connection = rustls::ServerConnection::new(config.clone()).expect("a connection");
+            // The client hangs up in the middle.
+            let _ = rustls::StreamOwned::new(connection, stream).write_all(&answer("200 OK", 2, b"no"));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_not_taken() {
+    let address = serving_tls();
+    let Some(panel) = panel(&format!("https://{address}/steamcmd_linux.tar.gz")) else { return };
+    let job = panel.run("/admin/install");
+    let error = job["error"].as_str().unwrap_or_default();
+    assert!(error.contains("SteamCMD cannot be fetched from https://") && error.contains("certificate"), "{job}");
+    assert_eq!(steam(&panel), [""; 0]);
+}
+
 #[test]
 fn an_install_is_cancelled_while_steamcmd_is_fetched() {
     // Half an answer, and the connection stays open.
@@ -129,6 +168,7 @@ fn an_install_is_cancelled_while_steamcmd_is_fetched() {
     let Some(panel) = panel(&format!("http://{address}/steamcmd_linux.tar.gz")) else { return };
     let job = panel.admin("POST", "/admin/install", &Value::Null).expect(202).json();
     let (mut stream, _) = listener.accept().expect("a connection");
+    hear(&stream);
     stream.write_all(&answer("200 OK", 1 << 20, &[0; 1000])).expect("half an answer");
     let path = format!("/jobs/{}/stream", job["id"]);
     let progress = panel.events(&path).find(|event| event.kind == "progress").expect("progress");
