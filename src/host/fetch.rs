@@ -121,10 +121,13 @@ fn reason(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
     while let Some(inner) = cause {
-        causes.push(inner.to_string());
+        let text = inner.to_string();
+        // Many repeat in their own words what they were caused by.
+        if !causes.iter().any(|outer: &String| outer.contains(&text)) {
+            causes.push(text);
+        }
         cause = inner.source();
     }
-    causes.dedup();
     match causes.is_empty() {
         _ if error.is_timeout() => "it takes too long to answer".into(),
         true => error.to_string(),
