@@ -276,6 +276,8 @@ pub trait Machine: Send + Sync {
     fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError>;
     /// Throws away what the game wrote. Blocks on files.
     fn reset_layer(&self, server: ServerId) -> Result<(), ResetError>;
+    /// Bytes that may still be written where the data lie; `None` when that cannot be asked. Blocks on files.
+    fn free_bytes(&self) -> Option<u64>;
     /// The spec that the server was last started or initialized with, if any. Blocks on files.
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec>;
 }

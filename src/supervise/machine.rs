@@ -5,7 +5,7 @@ use tokio::sync::{oneshot, watch};
 use super::{Request, SupervisorHandle};
 use crate::host::instance::InstanceError;
 use crate::host::paths::Run;
-use crate::host::{archive, console, history, instance, ports, strays, written};
+use crate::host::{archive, console, history, instance, layers, ports, strays, written};
 use crate::model::id::{HostId, OverlayId, ServerId};
 use crate::model::machine::{
     Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, ResetError,
@@ -83,6 +83,10 @@ impl Machine for SupervisorHandle {
             InstanceError::Running(_) => ResetError::Running,
             other => ResetError::Machine(other.to_string()),
         })
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        layers::free_bytes(&self.0.context.paths).ok()
     }
 
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec> {

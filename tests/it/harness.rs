@@ -40,6 +40,9 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// No answer takes longer; a test that waits for it fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// What a box of the tests has free.
+pub const FREE_BYTES: u64 = 5 << 30;
+
 /// What a game printed, and who is told when it prints.
 type Console = (Vec<u8>, watch::Sender<ConsoleCursor>);
 
@@ -143,6 +146,10 @@ impl Machine for FakeMachine {
             InstanceError::Running(_) => ResetError::Running,
             other => ResetError::Machine(other.to_string()),
         })
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        Some(FREE_BYTES)
     }
 
     fn written_spec(&self, server: ServerId) -> Option<InstanceSpec> {

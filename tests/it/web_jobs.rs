@@ -84,6 +84,13 @@ async fn a_job_that_has_ended_shows_its_facts_and_is_asked_for_again_in_one_clic
 }
 
 #[tokio::test]
+async fn free_space_is_shown_before_an_install_is_asked_for() {
+    let site = Site::start().await;
+    let page = site.admin().await.get("/admin/install").await.is(200).body;
+    assert!(page.contains("5.0 GiB are free on the disk of the data."), "{page}");
+}
+
+#[tokio::test]
 async fn progress_is_shown_with_bytes_rate_and_time_left() {
     let site = Site::start().await;
     let admin = site.admin().await;

@@ -29,9 +29,10 @@ fn build_json(view: &BuildView) -> Value {
 pub async fn install_page(given: Given) -> Answer {
     let call = given.admin()?;
     let filter = JobFilter { operation: Some(Operation::Install), ..JobFilter::default() };
-    let (builds, jobs) = call
+    let (builds, jobs, free) = call
         .run(move |web, actor| {
-            Ok((web.domain.list_builds(actor)?, web.domain.list_jobs(actor, &filter, &Page::first(10))?))
+            let jobs = web.domain.list_jobs(actor, &filter, &Page::first(10))?;
+            Ok((web.domain.list_builds(actor)?, jobs, web.machine.free_bytes()))
         })
         .await?;
     if call.is_json() {
@@ -45,7 +46,9 @@ pub async fn install_page(given: Given) -> Answer {
             section.card.scroll {
                 @if builds.is_empty() {
                     p { "The game is not installed yet. Installing downloads about 9 GB by SteamCMD; servers that run keep their files until their next start." }
+                    @if let Some(free) = free { p.hint { (size(free)) " are free on the disk of the data." } }
                 } @else {
+                    @if let Some(free) = free { p.hint { (size(free)) " are free on the disk of the data. The newest three builds are kept to go back to." } }
                     table {
                         thead { tr { th { "Build" } th { "When" } th { "Size" } th { "Job" } th { span.visually-hidden { "Actions" } } } }
                         tbody {
