@@ -125,25 +125,22 @@ async fn install(run: &Run) -> Result<(), Ending> {
 
 /// Brings the game into a new layer and publishes it.
 async fn bring(run: &Run) -> Result<Build, Ending> {
-    let attempt = match Attempt::load(&run.context.paths, run.job.id) {
-        Some(attempt) => {
-            run.log.say("the daemon was started anew; the install goes on");
-            // Else SteamCMD has been judged already.
-            if run.job.step.as_deref() == Some("download") {
-                let program = steamcmd::find(run)?.ok_or_else(|| Ending::failed("SteamCMD is gone: install again"))?;
-                steamcmd::work(run, &program, attempt, true).await?
-            } else {
-                attempt
-            }
+    let attempt = if let Some(attempt) = Attempt::load(&run.context.paths, run.job.id) {
+        run.log.say("the daemon was started anew; the install goes on");
+        // Else SteamCMD has been judged already.
+        if run.job.step.as_deref() == Some("download") {
+            let program = steamcmd::find(run)?.ok_or_else(|| Ending::failed("SteamCMD is gone: install again"))?;
+            steamcmd::work(run, &program, attempt, true).await?
+        } else {
+            attempt
         }
-        None => {
-            let (program, attempt) = begin(run).await?;
-            run.step("download").await?;
-            if program.is_new {
-                steamcmd::settle(run, &program.program, &attempt).await?;
-            }
-            steamcmd::work(run, &program.program, attempt, false).await?
+    } else {
+        let (ready, attempt) = begin(run).await?;
+        run.step("download").await?;
+        if ready.is_new {
+            steamcmd::settle(run, &ready.program, &attempt).await?;
         }
+        steamcmd::work(run, &ready.program, attempt, false).await?
     };
     run.step("verify").await?;
     if !steamcmd::has_game(&run.context.paths, &attempt) {

@@ -415,12 +415,11 @@ impl Reader {
     /// order; the first line that is not among them is where it stopped.
     fn say(&mut self, run: &Run, printed: &str) {
         let stored = self.known.iter().position(|line| *line == run.log.stored(printed));
-        match stored {
-            Some(at) => drop(self.known.drain(..=at)),
-            None => {
-                self.known.clear();
-                run.log.say(printed);
-            }
+        if let Some(at) = stored {
+            self.known.drain(..=at);
+        } else {
+            self.known.clear();
+            run.log.say(printed);
         }
     }
 
