@@ -3,6 +3,8 @@
 //! Handlers return a [`Fault`]; `service` turns it into JSON, a page or a fragment, because only there is it known what
 //! the client reads. Nothing here knows a route.
 
+use std::borrow::Cow;
+
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
@@ -20,8 +22,6 @@ pub struct Fault {
     pub status: StatusCode,
     /// What, why and the remedy, for people.
     pub message: String,
-    /// The same for who reads it beside the field, where that says more.
-    pub told: Option<Box<str>>,
     /// The field that is wrong.
     pub field: Option<&'static str>,
     /// Names of what stands in the way.
@@ -44,7 +44,6 @@ impl Fault {
         Self {
             status,
             message: message.into(),
-            told: None,
             field: None,
             names: Vec::new(),
             port: None,
@@ -132,9 +131,15 @@ impl Fault {
         }
     }
 
-    /// The text beside `field`, when this fault is about it.
-    pub fn beside(&self, field: &str) -> Option<&str> {
-        (self.field == Some(field)).then_some(self.told.as_deref().unwrap_or(&self.message))
+    /// The text beside `field`, when this fault is about it. Who holds a port is a part of it.
+    pub fn beside(&self, field: &str) -> Option<Cow<'_, str>> {
+        if self.field != Some(field) {
+            None
+        } else if self.names.is_empty() {
+            Some(Cow::Borrowed(&self.message))
+        } else {
+            Some(Cow::Owned(format!("{}: {}", self.message, self.names.join(", "))))
+        }
     }
 
     /// The one JSON shape of errors.
@@ -249,9 +254,8 @@ impl From<Refusal> for Fault {
             Refusal::NotFound(noun) => Self::new(StatusCode::NOT_FOUND, format!("{noun} not found")),
             Refusal::NameTaken => Self { field: Some("name"), ..conflict("name already in use".into()) },
             Refusal::PortTaken { port, holder } => {
-                let told = holder.as_ref().map(|holder| format!("port already in use: {holder}").into());
                 let names: Vec<String> = holder.into_iter().collect();
-                Self { port: Some(port), names, told, field: Some("port"), ..conflict("port already in use".into()) }
+                Self { port: Some(port), names, field: Some("port"), ..conflict("port already in use".into()) }
             }
             Refusal::PortsExhausted(text) => conflict(text),
             Refusal::InUse { what, names } => {

@@ -174,6 +174,7 @@ impl<'a> Field<'a> {
     /// Renders it, with what `fault` says about it.
     pub fn render(&self, fault: Option<&Fault>) -> Markup {
         let error = fault.and_then(|fault| fault.beside(self.name));
+        let error = error.as_deref();
         let id = format!("field-{}", self.name);
         html! {
             div.field {
@@ -190,6 +191,7 @@ impl<'a> Field<'a> {
 /// A labelled field of several lines.
 pub fn text_area(name: &str, label: &str, value: &str, hint: &str, fault: Option<&Fault>) -> Markup {
     let error = fault.and_then(|fault| fault.beside(name));
+    let error = error.as_deref();
     let id = format!("field-{name}");
     html! {
         div.field {
@@ -204,6 +206,7 @@ pub fn text_area(name: &str, label: &str, value: &str, hint: &str, fault: Option
 /// A labelled choice: value, text. Nothing is chosen when `value` is none of them.
 pub fn select(name: &str, label: &str, options: &[(String, String)], value: &str, fault: Option<&Fault>) -> Markup {
     let error = fault.and_then(|fault| fault.beside(name));
+    let error = error.as_deref();
     let id = format!("field-{name}");
     html! {
         div.field {

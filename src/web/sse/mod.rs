@@ -117,6 +117,9 @@ pub struct Streams {
     of_address: Arc<Places<IpAddr>>,
 }
 
+/// The places of one stream.
+type Held = (Option<Place<UserId>>, Option<Place<IpAddr>>);
+
 impl Streams {
     /// As many as the limits say.
     pub fn new(limits: &Limits) -> Self {
@@ -124,7 +127,7 @@ impl Streams {
     }
 
     /// A place among those of the user, and one among those of the client's address. The box itself needs none.
-    fn take(&self, call: &Call) -> Result<(Option<Place<UserId>>, Option<Place<IpAddr>>), Fault> {
+    fn take(&self, call: &Call) -> Result<Held, Fault> {
         let full = |most: usize, whose: &str| {
             Fault::too_many(format!("{most} streams of {whose} are open, the most allowed: close a page"), RETRY_AFTER)
         };
