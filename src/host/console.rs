@@ -173,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn segments_go_after_their_days_however_small_they_are() {
+        let (_base, paths, run) = place();
+        let mut writer = log(&paths, run, 10, 1000);
+        for number in 10..14 {
+            writer.append(format!("line {number}\n").as_bytes());
+        }
+        let folder = paths.console(run);
+        let before = segments(&folder).unwrap();
+        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(31 * 86_400);
+        let first = File::options().append(true).open(segment_path(&folder, before[0].0)).unwrap();
+        first.set_modified(old).unwrap();
+        for number in 14..18 {
+            writer.append(format!("line {number}\n").as_bytes());
+        }
+        let after = segments(&folder).unwrap();
+        assert!(after.len() > before.len() && after[0] == before[1], "{before:?} {after:?}");
+    }
+
+    #[test]
     fn an_unfinished_line_is_not_counted_as_a_line() {
         let (_base, paths, run) = place();
         log(&paths, run, 1000, 1000).append(b"one\ntwo\nthr");

@@ -27,7 +27,8 @@ fn a_killed_daemon_comes_back_to_the_same_game_and_every_line_once() {
     panel.must(&format!("/servers/{server}/start"));
     let before = panel.game(server);
 
-    let last = 300_000;
+    // More than one segment of the console holds.
+    let last = 450_000;
     panel
         .admin("POST", &format!("/servers/{server}/console"), &json!({"line": format!("_simulate spam {last}")}))
         .expect(204);
@@ -37,6 +38,8 @@ fn a_killed_daemon_comes_back_to_the_same_game_and_every_line_once() {
     panel.start_again();
 
     assert_eq!(numbers(&panel, server, last), (1..=last).collect::<Vec<_>>(), "every line exactly once");
+    let segments = std::fs::read_dir(panel.data("runtime").join(server.to_string()).join("console")).expect("a console");
+    assert!(segments.count() > 1, "the numbers lie in several segments");
     let after = panel.game(server);
     assert_eq!(before.pid, after.pid, "the same process");
     let state = panel.get(&format!("/servers/{server}"));
