@@ -19,7 +19,7 @@ use super::{Context, Request, Window};
 use crate::host::launch::ExitStatus;
 use crate::host::paths::Run;
 use crate::host::shim::client::{Adoption, Client, Event, adopt, start};
-use crate::host::{console, instance, usage};
+use crate::host::{console, instance, ports, usage};
 use crate::model::id::{HostId, ServerId};
 use crate::model::machine::{ConsoleCursor, ConsoleError, Facts, Progressing};
 use crate::model::server::{ActualState, DesiredState};
@@ -475,6 +475,8 @@ impl Owner {
         self.password = status::password(&spec.config, &spec.arguments);
         let (paths, limits) = (self.context.paths.clone(), self.context.limits.clone());
         let launch = tokio::task::spawn_blocking(move || {
+            // A restart after a crash or a reboot has no job that looked: somebody may have taken the port meanwhile.
+            std::iter::once(spec.port).chain(spec.tv_port).try_for_each(ports::probe)?;
             let launch = instance::launch_of(&paths, &spec, &limits);
             has_room(&launch.upper, limits.disk_max).map(|()| launch)
         })

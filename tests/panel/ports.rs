@@ -211,6 +211,26 @@ fn a_stranger_on_the_port_fails_the_start_at_once_and_is_named_with_its_program(
     assert_eq!(panel.get("/ports/check")["foreign"], json!([]));
 }
 
+#[test]
+fn a_stranger_that_takes_the_port_of_a_game_that_crashed_is_named_and_the_server_comes_back_after_it() {
+    let panel = panel("27725-27734");
+    let blueprint = panel.with_game();
+    let server = panel.server("crashed", blueprint);
+    panel.must(&format!("/servers/{server}/start"));
+    let port = panel.get(&format!("/servers/{server}"))["port"].as_u64().expect("a port") as u16;
+    let game = rustix::process::Pid::from_raw(panel.game(server).pid as i32).expect("a pid");
+    rustix::process::kill_process(game, rustix::process::Signal::KILL).expect("a kill");
+    let stranger = eventually("the port is free", || UdpSocket::bind(("0.0.0.0", port)).ok());
+    eventually("the stranger is named", || {
+        let error = panel.get(&format!("/servers/{server}"))["last_error"].clone();
+        error.as_str().is_some_and(|error| error.contains(&format!("{port}/udp is held by "))).then_some(())
+    });
+    drop(stranger);
+    eventually("the server is back", || {
+        (panel.get(&format!("/servers/{server}"))["actual_state"] == "running").then_some(())
+    });
+}
+
 /// A process that looks like a game of another panel: a shell under the wrapper's name. Ends with its standard input.
 fn stray(panel: &Panel, user: bool, port: u16) -> Child {
     let script = panel.folder.path().join("srcds_run");
