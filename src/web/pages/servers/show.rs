@@ -107,7 +107,6 @@ fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: 
                     div { dt { "Running since" } dd { (when(at)) } }
                     div { dt { "Uptime" } dd { (live::uptime(at, Timestamp::now())) } }
                 }
-                div { dt { "Files" } dd { a href=(format!("/servers/{id}/files")) { "What the game wrote" } } }
             }
             (pending::badge(pending))
             @if let Some(error) = &server.last_error { div.alert.bad { p { "Last error" } pre { (error) } } }
