@@ -105,6 +105,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let domain = blocking(move || open_domain(&opened)).await??;
     let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
     paths.create().map_err(|error| DaemonError::DataDir { path: config.data_dir.display().to_string(), error })?;
+    let (numbered, named) = (domain.clone(), paths.clone());
+    blocking(move || numbered.never_reuse(&named.highest())).await??;
     let overlays_changed = domain.hub().listen();
     let (asked, swept) = (domain.clone(), paths.clone());
     let left = blocking(move || leftovers::collect(&asked, &swept, true)).await?.unwrap_or_else(|error| {

@@ -114,7 +114,7 @@ fn disk(config: &Config) -> Check {
 
 fn ports(config: &Config, paths: &Paths) -> Check {
     // Our own games listen there, too: only other programs are worth a word.
-    let ours = Ours { pids: strays::own_processes(paths), ..Ours::default() };
+    let ours = Ours { pids: strays::own_processes(paths, |_| true), ..Ours::default() };
     let listeners = snapshot(&ours, |port| config.port_range.contains(port));
     let strangers: Vec<String> =
         config.port_range.ports().filter_map(|port| listeners.on(port)).map(ToString::to_string).collect();

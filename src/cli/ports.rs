@@ -2,6 +2,8 @@
 //!
 //! Through the daemon where it runs, else on the store; both give the same JSON.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use hyper::Method;
@@ -16,6 +18,7 @@ use crate::domain::ports::{ClaimView, NewReservation};
 use crate::host::paths::Paths;
 use crate::host::ports::{Ours, snapshot};
 use crate::host::strays;
+use crate::model::id::ServerId;
 use crate::model::port::{Listeners, PORT_MIN};
 use crate::model::time::Timestamp;
 use crate::model::user::Actor;
@@ -153,7 +156,8 @@ fn work(domain: &Domain, paths: &Paths, command: &Command) -> Result<Value> {
             let unclaimed =
                 report.unclaimed.iter().map(|(id, name, port)| json!({"server_id": id, "name": name, "port": port}));
             let foreign = report.foreign.iter().map(|(port, held_by)| json!({"port": port, "listener": held_by}));
-            let strays = strays::find(&strays::own_processes(paths));
+            let known: HashSet<ServerId> = domain.all_servers()?.iter().map(|server| server.id).collect();
+            let strays = strays::find(&strays::own_processes(paths, |id| known.contains(&id)));
             json!({
                 "strays": strays,
                 "stale": report.stale,
@@ -182,7 +186,7 @@ fn work(domain: &Domain, paths: &Paths, command: &Command) -> Result<Value> {
 
 /// Strangers on the box. No daemon runs, but our games may: they are known by what their shims wrote.
 fn listeners(paths: &Paths) -> Listeners {
-    snapshot(&Ours { pids: strays::own_processes(paths), ..Ours::default() }, |_| true)
+    snapshot(&Ours { pids: strays::own_processes(paths, |_| true), ..Ours::default() }, |_| true)
 }
 
 fn claims(found: &[ClaimView]) -> Value {

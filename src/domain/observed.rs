@@ -9,7 +9,7 @@ use super::servers::server_of;
 use super::{Domain, Refusal, Result, builds, claims, queue};
 use crate::model::blueprint::split_arguments;
 use crate::model::event::Event;
-use crate::model::id::ServerId;
+use crate::model::id::{Numbers, ServerId};
 use crate::model::overlay::OverlaySource;
 use crate::model::server::{ActualState, DesiredState, Server};
 use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay, hostname_line};
@@ -91,6 +91,17 @@ impl Domain {
             tx.put(&SERVERS, &id, &server)?;
             tx.note(Event::Server(id));
             Ok(())
+        })
+    }
+
+    /// Numbers that folders of the box carry are never given out again: after a store was restored from a backup, what
+    /// was made since then is on the disk and not in the store, and must not become somebody else's.
+    pub fn never_reuse(&self, taken: &Numbers) -> Result<()> {
+        self.write(|tx| {
+            tx.never_again("server", taken.server)?;
+            tx.never_again("overlay", taken.overlay)?;
+            tx.never_again("layer", taken.layer)?;
+            Ok(tx.never_again("job", taken.job)?)
         })
     }
 

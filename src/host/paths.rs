@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::id::{HostId, JobId, LayerId, OverlayId};
+use crate::model::id::{HostId, JobId, LayerId, Numbers, OverlayId};
 
 /// Where things lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +146,25 @@ impl Paths {
         .find(|path| path.is_file())
     }
 
+    /// The highest numbers that folders carry, whatever the store knows of them. A folder that cannot be read counts for
+    /// nothing.
+    pub fn highest(&self) -> Numbers {
+        let names = |folder: &Path| -> Vec<String> {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        };
+        // `7`, `7.new` and `7.work` are all of layer 7.
+        let number = |name: &String| name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+        let most = |folder: &Path| names(folder).iter().filter_map(number).max().unwrap_or(0);
+        let job = |name: &String| name.strip_prefix("install-").and_then(|digits| digits.parse::<u64>().ok());
+        Numbers {
+            server: most(&self.data_dir.join("instances")).max(most(&self.runtime())),
+            overlay: most(&self.data_dir.join("managed")),
+            layer: most(&self.installation()),
+            job: names(&self.runtime()).iter().filter_map(job).max().unwrap_or(0),
+        }
+    }
+
     /// Makes the folders that everything else stands in.
     pub fn create(&self) -> std::io::Result<()> {
         let folders: [&Path; 6] = [
@@ -164,6 +183,20 @@ impl Paths {
 mod tests {
     use super::*;
     use crate::model::id::ServerId;
+
+    #[test]
+    fn the_highest_numbers_of_all_folders_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path(), folder.path().join("overlays"));
+        assert_eq!(paths.highest(), Numbers::default());
+        paths.create().unwrap();
+        for name in
+            ["instances/4", "runtime/9", "runtime/install-31", "managed/2", "installation/7.new", "installation/x"]
+        {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(paths.highest(), Numbers { server: 9, overlay: 2, layer: 7, job: 31 });
+    }
 
     #[test]
     fn a_run_is_read_back_from_the_name_of_its_folder() {

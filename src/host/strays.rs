@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::paths::Paths;
+use super::paths::{Paths, Run};
 use super::shim::{client, state};
+use crate::model::id::ServerId;
 use crate::model::machine::StrayError;
 use crate::model::port::StrayGame;
 use crate::sys::process;
@@ -29,10 +30,14 @@ const GENTLE: Duration = Duration::from_secs(5);
 /// Longest command line that is kept, in bytes.
 const COMMAND_MAX: usize = 1000;
 
-/// Processes of our own runs, read from what their shims wrote. Needs no daemon.
-pub fn own_processes(paths: &Paths) -> HashSet<i32> {
+/// Processes of our own runs, read from what their shims wrote. Needs no daemon. `known`: whether a server has a record;
+/// a run without one (the store was restored from before it) is nobody's.
+pub fn own_processes(paths: &Paths, known: impl Fn(ServerId) -> bool) -> HashSet<i32> {
     let mut own = HashSet::new();
     for run in client::runs(paths).unwrap_or_default() {
+        if matches!(run, Run::Server(host) if !known(host.server())) {
+            continue;
+        }
         let Ok(Some(found)) = state::read_state(&paths.run(run)) else { continue };
         own.extend([found.shim, found.init, found.program].iter().filter(|one| one.is_alive()).map(|one| one.pid));
     }
@@ -57,8 +62,7 @@ pub fn end(pid: u32, start_time: u64, own: &HashSet<i32>) -> Result<(), StrayErr
     let opened = open(number).map_err(|_| StrayError::Gone(pid))?;
     let game = look(number, own).filter(|game| game.start_time == start_time).ok_or(StrayError::Gone(pid))?;
     let mut tree: Vec<OwnedFd> = below(number).into_iter().filter_map(|child| open(child).ok()).collect();
-    tree.insert(0, opened);
-    for process in &tree {
+    for process in std::iter::once(&opened).chain(&tree) {
         match pidfd_send_signal(process, Signal::TERM) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(rustix::io::Errno::PERM) => return Err(StrayError::NotPermitted { pid, uid: game.uid }),
@@ -67,8 +71,12 @@ pub fn end(pid: u32, start_time: u64, own: &HashSet<i32>) -> Result<(), StrayErr
     }
     let until = Instant::now() + GENTLE;
     tree.retain(|process| !has_ended(process, until.saturating_duration_since(Instant::now())));
-    // What was started meanwhile by what was told to end.
-    tree.extend(below(number).into_iter().filter_map(|child| open(child).ok()));
+    // What it started meanwhile. Only while it lives is the number its own.
+    let later: Vec<OwnedFd> = below(number).into_iter().filter_map(|child| open(child).ok()).collect();
+    if !has_ended(&opened, until.saturating_duration_since(Instant::now())) {
+        tree.extend(later);
+        tree.push(opened);
+    }
     for process in &tree {
         let _ = pidfd_send_signal(process, Signal::KILL);
     }

@@ -67,10 +67,28 @@ impl HostId {
         Self(server)
     }
 
+    /// The server that it is.
+    pub fn server(self) -> ServerId {
+        self.0
+    }
+
     /// Identifier of the server's lines in the journal.
     pub fn journal(self) -> String {
         format!("left4me-server@{}", self.0)
     }
+}
+
+/// Numbers that were given out, the highest of each kind; 0: none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Servers.
+    pub server: u64,
+    /// Overlays.
+    pub overlay: u64,
+    /// Game layers.
+    pub layer: u64,
+    /// Jobs.
+    pub job: u64,
 }
 
 impl fmt::Display for HostId {

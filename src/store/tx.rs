@@ -265,6 +265,15 @@ impl Tx {
         Ok(next)
     }
 
+    /// No number of this kind up to `taken` is given out any more. Writes only where that is news.
+    pub fn never_again(&mut self, kind: &str, taken: u64) -> Result<(), StoreError> {
+        let key = kind.to_owned();
+        if self.get(&COUNTERS, &key)?.unwrap_or(0) < taken {
+            self.put(&COUNTERS, &key, &taken)?;
+        }
+        Ok(())
+    }
+
     /// Notes an event that leaves when the transaction is on the disk.
     pub fn note(&mut self, event: Event) {
         if !self.events.contains(&event) {

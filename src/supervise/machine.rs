@@ -1,5 +1,7 @@
 //! The face of the machine that pages see: consoles, facts, listeners.
 
+use std::collections::HashSet;
+
 use tokio::sync::{oneshot, watch};
 
 use super::{Request, SupervisorHandle};
@@ -15,6 +17,15 @@ use crate::model::port::{Listeners, StrayGame};
 use crate::model::spec::InstanceSpec;
 use crate::model::time::Timestamp;
 
+impl SupervisorHandle {
+    fn own_processes(&self) -> HashSet<i32> {
+        let servers = self.0.context.domain.all_servers();
+        let known: Option<HashSet<ServerId>> = servers.ok().map(|all| all.iter().map(|server| server.id).collect());
+        // A store that cannot be read is no reason to take our own games for strangers.
+        strays::own_processes(&self.0.context.paths, |id| known.as_ref().is_none_or(|known| known.contains(&id)))
+    }
+}
+
 impl Machine for SupervisorHandle {
     fn listeners(&self, named: &[u16]) -> Listeners {
         let range = self.0.context.domain.rules().port_range;
@@ -22,11 +33,11 @@ impl Machine for SupervisorHandle {
     }
 
     fn strays(&self) -> Vec<StrayGame> {
-        strays::find(&strays::own_processes(&self.0.context.paths))
+        strays::find(&self.own_processes())
     }
 
     fn end_stray(&self, pid: u32, start_time: u64) -> Result<(), StrayError> {
-        strays::end(pid, start_time, &strays::own_processes(&self.0.context.paths))
+        strays::end(pid, start_time, &self.own_processes())
     }
 
     fn console_read(&self, server: ServerId, from: ConsoleCursor, max: usize) -> Result<ConsoleChunk, ConsoleError> {

@@ -306,6 +306,7 @@ async fn a_whole_console_is_downloaded_as_lines_that_are_safe_to_show() {
         expected.push_str(&format!("line {number}\n"));
     }
     site.machine.print(id, "half a line");
+    expected.push_str("half a line\n");
     let got = user.get(&path).await.is(200);
     assert_eq!(got.body, expected);
     assert_eq!(got.header("content-disposition"), format!("attachment; filename=\"server-{id}.log\""));

@@ -11,6 +11,7 @@ use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
 
 use crate::support::panel::{Panel, Setup, UID, may_become_another};
+use crate::support::{eventually, processes};
 
 fn store(panel: &Panel) -> std::path::PathBuf {
     panel.data("left4me.redb")
@@ -192,4 +193,30 @@ fn a_store_in_use_without_a_socket_is_not_restored_over() {
     assert_eq!(said.code, Some(0), "{}", said.err);
     panel.start_again();
     panel.get("/servers");
+}
+
+#[test]
+fn a_server_made_after_a_restore_is_never_one_that_was_made_after_the_backup() {
+    let mut panel = Panel::start();
+    let blueprint = panel.with_game();
+    let copy = panel.data("copy.redb").display().to_string();
+    panel.said(&["backup", &copy]).done();
+    let lost = panel.server("lost", blueprint);
+    panel.must(&format!("/servers/{lost}/start"));
+    let game = panel.game(lost);
+    panel.terminate();
+    panel.said(&["restore", &copy]).done();
+    panel.start_again();
+    assert_eq!(panel.get("/servers")["items"], json!([]));
+    // It runs on, and nobody owns it: it is shown, and ended on the admin's word.
+    let stray = eventually("the game that nobody owns", || {
+        let report = panel.get("/ports/check");
+        report["strays"].as_array().expect("strays").iter().find(|one| one["pid"] == game.pid).cloned()
+    });
+    let next = panel.server("next", blueprint);
+    assert_ne!(next, lost, "an id was used twice");
+    assert!(panel.find_game(next).is_none());
+    let end = format!("/ports/strays/{}/end", game.pid);
+    panel.admin("POST", &end, &json!({"start_time": stray["start_time"]})).expect(204);
+    eventually("the end of the game", || processes::one(game.pid).is_none().then_some(()));
 }

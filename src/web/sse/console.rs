@@ -212,6 +212,12 @@ impl Lines {
         Self { read_to: cursor, partial: Vec::new() }
     }
 
+    /// The line that has begun and not ended, if any; it is taken.
+    pub fn rest(&mut self) -> Option<String> {
+        let partial = std::mem::take(&mut self.partial);
+        (!partial.is_empty()).then(|| harmless(&partial))
+    }
+
     /// Takes a piece: how many bytes are missing before it, and the lines that it completes, each with the offset of
     /// the byte after it.
     pub fn take(&mut self, chunk: &ConsoleChunk) -> (Option<u64>, Vec<(ConsoleCursor, String)>) {

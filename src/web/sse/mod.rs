@@ -118,7 +118,7 @@ pub struct Streams {
 }
 
 /// The places of one stream.
-type Held = (Option<Place<UserId>>, Option<Place<IpAddr>>);
+pub(in crate::web) type Held = (Option<Place<UserId>>, Option<Place<IpAddr>>);
 
 impl Streams {
     /// As many as the limits say.
@@ -127,7 +127,7 @@ impl Streams {
     }
 
     /// A place among those of the user, and one among those of the client's address. The box itself needs none.
-    fn take(&self, call: &Call) -> Result<Held, Fault> {
+    pub(in crate::web) fn take(&self, call: &Call) -> Result<Held, Fault> {
         let full = |most: usize, whose: &str| {
             Fault::too_many(format!("{most} streams of {whose} are open, the most allowed: close a page"), RETRY_AFTER)
         };

@@ -7,23 +7,29 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use warp::http::{HeaderValue, header};
-use warp::reply::{Reply, Response};
+use warp::reply::Reply;
 
 use crate::model::ansi;
 use crate::model::id::ServerId;
 use crate::model::machine::ConsoleCursor;
 use crate::web::Web;
+use crate::web::error::Answer;
 use crate::web::extract::Call;
 use crate::web::sse::console::Lines;
 
 /// Bytes that are read at once.
 const PIECE: usize = 64 * 1024;
 
-/// Everything up to where the console ends now; a game that prints on does not make it endless.
-pub fn whole(call: &Call, id: ServerId) -> Response {
-    let (out, pieces) = mpsc::channel::<io::Result<Vec<u8>>>(4);
+/// Everything up to where the console ends now; a game that prints on does not make it endless. It takes the place of a
+/// stream: a client that reads slowly holds no thread, and is hung up on when it does not read at all.
+pub fn whole(call: &Call, id: ServerId) -> Answer {
+    let places = call.web.streams.take(call)?;
+    let (out, pieces) = mpsc::channel::<io::Result<Vec<u8>>>(1);
     let web = Arc::clone(&call.web);
-    tokio::task::spawn_blocking(move || send(&web, id, &out));
+    tokio::spawn(async move {
+        send(web, id, out).await;
+        drop(places);
+    });
     let mut response = warp::reply::stream(ReceiverStream::new(pieces)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -31,34 +37,38 @@ pub fn whole(call: &Call, id: ServerId) -> Response {
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert(header::CONTENT_DISPOSITION, name);
     }
-    response
+    Ok(response)
 }
 
-fn send(web: &Web, id: ServerId, out: &mpsc::Sender<io::Result<Vec<u8>>>) {
-    let broken = |error: &dyn std::fmt::Display| Err(io::Error::other(error.to_string()));
-    let end = match web.machine.console_tail(id, 0) {
-        Ok(end) => end,
-        // It never ran: an empty file.
-        Err(_) => return,
-    };
+async fn send(web: Arc<Web>, id: ServerId, out: mpsc::Sender<io::Result<Vec<u8>>>) {
+    let patience = web.settings.limits.slow_reader;
+    let end = *web.machine.console_grown(id).borrow();
     let mut at: ConsoleCursor = 0;
     let mut cutter = Lines::from(0);
     while at < end {
-        let piece = match web.machine.console_read(id, at, PIECE) {
-            Ok(chunk) if chunk.bytes.is_empty() => return,
-            Ok(chunk) => {
+        let reading = Arc::clone(&web);
+        let read = tokio::task::spawn_blocking(move || reading.machine.console_read(id, at, PIECE)).await;
+        let piece = match read.map_err(|error| error.to_string()).map(|read| read.map_err(|error| error.to_string())) {
+            // Older segments went meanwhile, or there is less than was known.
+            Ok(Ok(chunk)) if chunk.bytes.is_empty() => break,
+            Ok(Ok(chunk)) => {
                 at = chunk.start + chunk.bytes.len() as u64;
                 let lines = cutter.take(&chunk).1;
-                Ok(lines
-                    .into_iter()
-                    .flat_map(|(_, line)| ansi::plain(&line).into_bytes().into_iter().chain([b'\n']))
-                    .collect())
+                Ok(lines.iter().flat_map(|(_, line)| ending(line)).collect())
             }
-            Err(error) => broken(&error),
+            Ok(Err(error)) | Err(error) => Err(io::Error::other(error)),
         };
         let last = piece.is_err();
-        if out.blocking_send(piece).is_err() || last {
+        if out.send_timeout(piece, patience).await.is_err() || last {
             return;
         }
     }
+    // What a game that crashed said last may lack its line break.
+    if let Some(line) = cutter.rest() {
+        let _ = out.send_timeout(Ok(ending(&line)), patience).await;
+    }
+}
+
+fn ending(line: &str) -> Vec<u8> {
+    ansi::plain(line).into_bytes().into_iter().chain([b'\n']).collect()
 }

@@ -245,7 +245,7 @@ pub async fn logs(id: u64, given: Given) -> Answer {
     let lines = call.query.number("lines")?.unwrap_or(LOG_LINES).min(5_000) as usize;
     let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
     if call.query.number("download")? == Some(1) {
-        return Ok(download::whole(&call, id));
+        return download::whole(&call, id);
     }
     let lines = read(&call, id, lines).await?;
     if call.is_json() {
