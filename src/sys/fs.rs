@@ -305,7 +305,7 @@ mod tests {
         for n in 0..100 {
             fs::write(top.join(format!("empty-{n}")), "").unwrap();
         }
-        fs::set_permissions(top.join("hidden"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("hidden"), fs::Permissions::from_mode(0o000)).unwrap();
         let bytes = tree_bytes(&top, u64::MAX).unwrap().unwrap();
         assert!((400_000..500_000).contains(&bytes), "{bytes}");
         assert!(tree_bytes(&top, 1000).unwrap().unwrap() > 1000);

@@ -36,11 +36,8 @@ pub fn whole(call: &Call, id: ServerId) -> Response {
 
 fn send(web: &Web, id: ServerId, out: &mpsc::Sender<io::Result<Vec<u8>>>) {
     let broken = |error: &dyn std::fmt::Display| Err(io::Error::other(error.to_string()));
-    let end = match web.machine.console_tail(id, 0) {
-        Ok(end) => end,
-        // It never ran: an empty file.
-        Err(_) => return,
-    };
+    // It never ran: an empty file.
+    let Ok(end) = web.machine.console_tail(id, 0) else { return };
     let mut at: ConsoleCursor = 0;
     let mut cutter = Lines::from(0);
     while at < end {
