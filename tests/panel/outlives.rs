@@ -38,7 +38,8 @@ fn a_killed_daemon_comes_back_to_the_same_game_and_every_line_once() {
     panel.start_again();
 
     assert_eq!(numbers(&panel, server, last), (1..=last).collect::<Vec<_>>(), "every line exactly once");
-    let segments = std::fs::read_dir(panel.data("runtime").join(server.to_string()).join("console")).expect("a console");
+    let segments =
+        std::fs::read_dir(panel.data("runtime").join(server.to_string()).join("console")).expect("a console");
     assert!(segments.count() > 1, "the numbers lie in several segments");
     let after = panel.game(server);
     assert_eq!(before.pid, after.pid, "the same process");
