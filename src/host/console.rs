@@ -181,7 +181,7 @@ mod tests {
         }
         let folder = paths.console(run);
         let before = segments(&folder).unwrap();
-        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(31 * 86_400);
+        let old = std::time::SystemTime::now() - std::time::Duration::from_hours(31 * 24);
         let first = File::options().append(true).open(segment_path(&folder, before[0].0)).unwrap();
         first.set_modified(old).unwrap();
         for number in 14..18 {

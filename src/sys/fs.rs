@@ -79,21 +79,35 @@ pub fn try_lock(path: &Path) -> io::Result<Option<OwnedFd>> {
 
 /// Replaces a file in one step: readers see the old text or the new one, also after a power cut.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, true)?;
+    match path.parent() {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
+    }
+}
+
+/// Likewise for what nobody needs after a power cut: nothing waits for the disk. Readers may then find an empty file.
+pub fn write_in_one_step(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], synced: bool) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
     let result = (|| {
         let mut file = std::fs::File::create(&new)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if synced {
+            file.sync_all()?;
+        }
         std::fs::rename(&new, path)
     })();
     if result.is_err() {
         // What stays is a file that nobody reads and the next write replaces.
         let _ = std::fs::remove_file(&new);
     }
-    result?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    result
 }
 
 /// Makes the names in a folder durable.
@@ -305,7 +319,7 @@ mod tests {
         for n in 0..100 {
             fs::write(top.join(format!("empty-{n}")), "").unwrap();
         }
-        fs::set_permissions(top.join("hidden"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("hidden"), fs::Permissions::from_mode(0o000)).unwrap();
         let bytes = tree_bytes(&top, u64::MAX).unwrap().unwrap();
         assert!((400_000..500_000).contains(&bytes), "{bytes}");
         assert!(tree_bytes(&top, 1000).unwrap().unwrap() > 1000);

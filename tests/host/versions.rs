@@ -150,7 +150,7 @@ tests! {
         assert_eq!(client.pid(), pid);
         client.send_line("hello").await.unwrap();
         assert_eq!(await_exit(&mut client).await.code, Some(0));
-        let expected: String = (1..=30).map(|i| format!("line {i}\n")).collect();
-        assert_eq!(place.console(5), expected + "got hello\n");
+        let expected: Vec<String> = (1..=30).map(|i| format!("line {i}")).collect();
+        assert_eq!(place.console(5), expected.join("\n") + "\ngot hello\n");
     }
 }

@@ -120,7 +120,8 @@ pub fn read_exit(folder: &Path) -> io::Result<Option<ExitStatus>> {
 
 /// Says that the run lives.
 pub fn write_state(folder: &Path, state: &State) -> io::Result<()> {
-    sys::fs::write_atomically(&state_path(folder), &serde_json::to_vec(state)?)
+    // After a power cut nothing of this boot lives, and a start would wait for the disk twice.
+    sys::fs::write_in_one_step(&state_path(folder), &serde_json::to_vec(state)?)
 }
 
 /// Says how the run ended.

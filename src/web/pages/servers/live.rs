@@ -91,7 +91,7 @@ fn graphs(samples: &[Sample], facts: Option<&Facts>) -> Markup {
         div.graphs {
             (chart::hour("Players", samples, now, seats, |sample| sample.players.map(f64::from), |n| format!("{n:.0}")))
             (chart::hour("Processor", samples, now, 100.0, |sample| Some(f64::from(sample.cpu_percent)), |n| format!("{n:.0} %")))
-            (chart::hour("Memory", samples, now, (64 << 20) as f64, |sample| Some(sample.memory_bytes as f64), |n| size(n as u64)))
+            (chart::hour("Memory", samples, now, f64::from(64 << 20), |sample| Some(sample.memory_bytes as f64), |n| size(n as u64)))
         }
     }
 }
