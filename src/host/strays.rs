@@ -80,10 +80,10 @@ pub fn end(pid: u32, start_time: u64, own: &HashSet<i32>) -> Result<(), StrayErr
     for process in &tree {
         let _ = pidfd_send_signal(process, Signal::KILL);
     }
-    match tree.iter().all(|process| has_ended(process, GENTLE)) {
-        true => Ok(()),
-        false => Err(StrayError::Failed { pid, error: "it outlives SIGKILL: it waits for a disk".into() }),
+    if tree.iter().all(|process| has_ended(process, GENTLE)) {
+        return Ok(());
     }
+    Err(StrayError::Failed { pid, error: "it outlives SIGKILL: it waits for a disk".into() })
 }
 
 fn open(pid: i32) -> io::Result<OwnedFd> {

@@ -268,13 +268,14 @@ where
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = stopped(stop) => match tokio::time::timeout(LAST_REQUEST, serving.as_mut()).await {
-            Ok(ended) => ended,
-            Err(_) => {
+        () = stopped(stop) => {
+            if let Ok(ended) = tokio::time::timeout(LAST_REQUEST, serving.as_mut()).await {
+                ended
+            } else {
                 serving.as_mut().graceful_shutdown();
                 serving.await
             }
-        },
+        }
     };
     if let Err(error) = ended {
         // Clients leave and send nonsense all day: worth knowing only when one looks for it.
