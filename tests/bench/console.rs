@@ -118,7 +118,9 @@ fn conmon_memory(folder: &Path) -> Option<(u64, u64)> {
     eventually("conmon and its program", || number("conmon").is_some() && number("pid").is_some());
     std::thread::sleep(Duration::from_millis(300));
     let found = number("conmon").map(pss);
-    number("pid").into_iter().for_each(|pid| kill(pid as i32));
+    if let Some(pid) = number("pid") {
+        kill(pid as i32);
+    }
     found
 }
 

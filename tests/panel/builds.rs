@@ -2,6 +2,7 @@
 //! that become one layer, and layers that go when nothing uses them any more.
 
 use std::fmt::Write as _;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn hash(root: &Path) -> String {
             let name = path.strip_prefix(root).expect("below").display().to_string();
             // The game itself writes there: its own layer, which an install does not touch.
             if name.starts_with("left4dead2/logs")
-                || name.ends_with(".log")
+                || path.extension().is_some_and(|extension| extension == "log")
                 || name.starts_with("left4dead2/cfg/banned")
             {
                 continue;
@@ -149,17 +150,16 @@ fn installs_change_nothing_under_a_game_that_runs_and_layers_go_when_nothing_use
 
 #[test]
 fn a_daemon_killed_before_it_merged_a_deep_stack_merges_it_when_it_is_back() {
-    let stand_in = StandIn::playing(
-        &(1..=5)
-            .map(|number| {
-                format!(
-                    "run\nsay Success! App '222860' fully installed.\nexit 0\n\
-                     run\nprogram srcds_run\nfile last {number}\nfile only-{number} x\n\
-                     say Success! App '222860' fully installed.\nexit 0\n"
-                )
-            })
-            .collect::<String>(),
-    );
+    let mut transcript = String::new();
+    for number in 1..=5 {
+        let _ = write!(
+            transcript,
+            "run\nsay Success! App '222860' fully installed.\nexit 0\n\
+             run\nprogram srcds_run\nfile last {number}\nfile only-{number} x\n\
+             say Success! App '222860' fully installed.\nexit 0\n"
+        );
+    }
+    let stand_in = StandIn::playing(&transcript);
     let mut panel = stand_in.panel();
     for _ in 0..4 {
         panel.must("/admin/install");
