@@ -1,5 +1,7 @@
 //! Streams: resume without gap or repeat, replay limits, hostile bytes, ends.
 
+use std::fmt::Write as _;
+
 use left4me::domain::jobs::Outcome;
 use left4me::host::paths::Run;
 use left4me::model::id::{HostId, JobId, ServerId};
@@ -303,7 +305,7 @@ async fn a_whole_console_is_downloaded_as_lines_that_are_safe_to_show() {
     let mut expected = String::new();
     for number in 0..20_000 {
         site.machine.print(id, &format!("\x1b[31mline {number}\x1b[0m\r\n"));
-        expected.push_str(&format!("line {number}\n"));
+        let _ = writeln!(expected, "line {number}");
     }
     site.machine.print(id, "half a line");
     expected.push_str("half a line\n");

@@ -2,7 +2,6 @@
 //! that become one layer, and layers that go when nothing uses them any more.
 
 use std::fmt::Write as _;
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
