@@ -68,33 +68,41 @@ pub struct Timeouts {
     pub compaction: Duration,
     /// A start, until the game is ready; the supervisor holds to it.
     pub start: Duration,
+    /// In place of the limit of each operation of a server; tests set it.
+    pub operation: Option<Duration>,
 }
 
 impl Timeouts {
     /// The usual ones, with the configured one of a start. In builds with debug assertions
-    /// `LEFT4ME_TESTS_STEAMCMD_SILENCE` sets the silence, in seconds, so that a test need not wait so long.
+    /// `LEFT4ME_TESTS_STEAMCMD_SILENCE` and `LEFT4ME_TESTS_OPERATION_LIMIT` set theirs, in seconds, so that a test need not
+    /// wait so long.
     pub fn new(start: Duration) -> Self {
-        let silence = Duration::from_mins(20);
-        #[cfg(debug_assertions)]
-        let silence = std::env::var("LEFT4ME_TESTS_STEAMCMD_SILENCE")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .map_or(silence, Duration::from_secs);
-        Self { silence, install: Duration::from_hours(12), compaction: Duration::from_hours(2), start }
+        let given = |variable: &str| -> Option<Duration> {
+            let text = std::env::var(variable).ok().filter(|_| cfg!(debug_assertions))?;
+            text.parse().ok().map(Duration::from_secs)
+        };
+        Self {
+            silence: given("LEFT4ME_TESTS_STEAMCMD_SILENCE").unwrap_or(Duration::from_mins(20)),
+            install: Duration::from_hours(12),
+            compaction: Duration::from_hours(2),
+            start,
+            operation: given("LEFT4ME_TESTS_OPERATION_LIMIT"),
+        }
     }
 
     /// Longest that a job of this operation may take; `None`: it keeps its own time. What is given up here may go on
     /// outside of us: the state of the server says what became of it.
     pub fn of(&self, operation: Operation) -> Option<Duration> {
-        match operation {
+        let usual = match operation {
             // Its steps have limits of their own: a cut in the middle would leave SteamCMD working for nobody.
-            Operation::Install => None,
-            Operation::Initialize => Some(Duration::from_mins(10)),
-            Operation::Start => Some(self.start + Duration::from_mins(10)),
-            Operation::Stop => Some(Duration::from_mins(5)),
-            Operation::Restart => Some(self.start + Duration::from_mins(15)),
-            Operation::Delete => Some(Duration::from_hours(1)),
-        }
+            Operation::Install => return None,
+            Operation::Initialize => Duration::from_mins(10),
+            Operation::Start => self.start + Duration::from_mins(10),
+            Operation::Stop => Duration::from_mins(5),
+            Operation::Restart => self.start + Duration::from_mins(15),
+            Operation::Delete => Duration::from_hours(1),
+        };
+        Some(self.operation.unwrap_or(usual))
     }
 }
 
@@ -181,7 +189,7 @@ pub fn steps(operation: Operation) -> &'static [&'static str] {
 
 impl Run {
     /// Writes down that a step begins. In builds with debug assertions, `LEFT4ME_TESTS_CRASH_AT=<operation>/<step>` kills the
-    /// daemon here: the crash tests walk every step so.
+    /// daemon here, and `LEFT4ME_TESTS_HANG_AT` lets the step never end: the crash tests walk every step so.
     pub async fn step(&self, name: &'static str) -> Result<(), Ending> {
         debug_assert!(steps(self.job.operation).contains(&name), "{name} is not a step of {:?}", self.job.operation);
         if *self.log.cancelled_now() {
@@ -190,7 +198,12 @@ impl Run {
         let id = self.job.id;
         self.domain(move |domain| domain.begin_step(id, name)).await?;
         #[cfg(debug_assertions)]
-        crash_here(self.job.operation, name);
+        if is_here("LEFT4ME_TESTS_CRASH_AT", self.job.operation, name) {
+            // The real thing: no destructor runs, nothing is flushed.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        } else if is_here("LEFT4ME_TESTS_HANG_AT", self.job.operation, name) {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 
@@ -225,9 +238,6 @@ pub async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(debug_assertions)]
-fn crash_here(operation: Operation, step: &str) {
-    if std::env::var("LEFT4ME_TESTS_CRASH_AT").is_ok_and(|at| at == format!("{}/{step}", operation.word())) {
-        // The real thing: no destructor runs, nothing is flushed.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
+fn is_here(variable: &str, operation: Operation, step: &str) -> bool {
+    std::env::var(variable).is_ok_and(|at| at == format!("{}/{step}", operation.word()))
 }

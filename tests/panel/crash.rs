@@ -142,3 +142,37 @@ fn an_install_whose_daemon_is_killed_in_the_middle_of_the_download_goes_on_where
     let numbers: Vec<u64> = lines.filter_map(|event| event.id.parse().ok()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "no line is lost or doubled");
 }
+
+#[test]
+fn an_operation_that_hangs_is_given_up_in_its_time_and_the_server_is_free_for_the_next() {
+    let mut panel = Panel::start();
+    let blueprint = panel.with_game();
+    for operation in [Operation::Initialize, Operation::Start, Operation::Stop, Operation::Restart, Operation::Delete] {
+        let word = operation.word();
+        let server = panel.server(word, blueprint);
+        if operation == Operation::Stop {
+            panel.must(&format!("/servers/{server}/start"));
+        }
+        let step = steps(operation)[0];
+        panel.terminate();
+        panel.environment("LEFT4ME_TESTS_HANG_AT", Some(&format!("{word}/{step}")));
+        panel.environment("LEFT4ME_TESTS_OPERATION_LIMIT", Some("1"));
+        panel.start_again();
+        let asked = if operation == Operation::Delete {
+            panel.admin("DELETE", &format!("/servers/{server}"), &Value::Null)
+        } else {
+            panel.admin("POST", &format!("/servers/{server}/{word}"), &Value::Null)
+        };
+        let ended = panel.finished(&asked.expect(202).json());
+        assert_eq!(ended["state"], "failed", "{ended}");
+        let error = ended["error"].as_str().unwrap_or_default();
+        assert!(error.starts_with(&format!("the {word} took longer than 1 s and was given up: ")), "{error}");
+
+        panel.terminate();
+        panel.environment("LEFT4ME_TESTS_HANG_AT", None);
+        panel.environment("LEFT4ME_TESTS_OPERATION_LIMIT", None);
+        panel.start_again();
+        let next = panel.admin("DELETE", &format!("/servers/{server}"), &Value::Null).expect(202).json();
+        assert_eq!(panel.finished(&next)["state"], "succeeded", "{word}");
+    }
+}
