@@ -2,7 +2,7 @@
 //! meet; it decides nothing else.
 //!
 //! ```text
-//!   open store ─▶ probe kernel ─▶ adopt instances ─▶ recover jobs ─▶ listen ─▶ READY ─▶ … ─▶ SIGTERM ─▶ drain
+//!   open store ─▶ probe kernel ─▶ recover jobs ─▶ adopt instances ─▶ listen ─▶ READY ─▶ … ─▶ SIGTERM ─▶ drain
 //! ```
 //!
 //! The end of the daemon touches no game: shims go on, and the next daemon adopts them.

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::domain::{Domain, Page};
 use crate::host::console;
 use crate::host::paths::{Paths, Run};
+use crate::model::ansi::plain;
 use crate::model::id::{HostId, ServerId};
 use crate::model::job::Operation;
 use crate::model::user::Actor;
@@ -25,6 +26,8 @@ use crate::web::json as objects;
 const ABSENCE: Duration = Duration::from_mins(1);
 /// Bytes of console that are read at once.
 const BLOCK: usize = 64 << 10;
+/// Bytes of a line that has no end before it is shown as it is.
+const LINE: usize = 64 << 10;
 
 /// What to do with servers.
 #[derive(Debug, Subcommand)]
@@ -181,20 +184,31 @@ fn replay(config: &Config, id: ServerId, lines: usize) -> Result<()> {
     let run = Run::Server(HostId::of(id));
     let mut at = console::tail(&paths, run, lines).context("the console cannot be read")?;
     let mut out = std::io::stdout().lock();
+    let mut rest = Vec::new();
     loop {
         let chunk = console::read(&paths, run, at, BLOCK).context("the console cannot be read")?;
         if chunk.bytes.is_empty() {
+            out.write_all(shown(&rest).as_bytes())?;
             return Ok(());
         }
         at = chunk.start + chunk.bytes.len() as u64;
-        out.write_all(&plain(&chunk.bytes))?;
+        rest.extend(chunk.bytes);
+        print_lines(&mut rest, &mut out)?;
     }
 }
 
-/// What a game printed, without what would steer a terminal. Names of players can hold anything.
-fn plain(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().copied().filter(|byte| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\t')).collect()
+/// Prints the whole lines of `rest` and leaves what comes after the last; a line without an end is cut.
+fn print_lines(rest: &mut Vec<u8>, out: &mut impl Write) -> std::io::Result<()> {
+    let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole: Vec<u8> = rest.drain(..if end == 0 && rest.len() > LINE { rest.len() } else { end }).collect();
+    whole.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| writeln!(out, "{}", shown(line)))
 }
+
+/// A line that a game printed, without what would steer a terminal. Names of players can hold anything.
+fn shown(line: &[u8]) -> String {
+    plain(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']))
+}
+
 
 /// Follows a console to the end of its server, over restarts of game and daemon: each line once.
 async fn follow(client: &Client, id: ServerId, lines: usize) -> Result<()> {
@@ -214,7 +228,7 @@ async fn follow(client: &Client, id: ServerId, lines: usize) -> Result<()> {
             match event.event.as_str() {
                 "" | "message" => {
                     let mut out = std::io::stdout().lock();
-                    out.write_all(&plain(event.data.as_bytes()))?;
+                    out.write_all(shown(event.data.as_bytes()).as_bytes())?;
                     out.write_all(b"\n")?;
                     out.flush()?;
                 }
@@ -286,7 +300,18 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_a_terminal_is_taken_out() {
-        assert_eq!(plain(b"a\x1b[31mb\x07\tc\r\n"), b"a[31mb\tc\n");
+    fn what_steers_a_terminal_is_taken_out_wherever_the_console_is_cut() {
+        let printed = "a\u{1b}[31mb\u{7}\tc\r\n\u{1b}]0;title\u{7}d\u{9b}2Je\u{202e}f\nlast".as_bytes();
+        for size in 1..printed.len() {
+            let (mut rest, mut out) = (Vec::new(), Vec::new());
+            for piece in printed.chunks(size) {
+                rest.extend_from_slice(piece);
+                print_lines(&mut rest, &mut out).unwrap();
+            }
+            assert_eq!((String::from_utf8(out).unwrap(), shown(&rest)), ("ab\tc\ndef\n".into(), "last".into()), "{size}");
+        }
+        let (mut endless, mut out) = (vec![b'x'; LINE + 1], Vec::new());
+        print_lines(&mut endless, &mut out).unwrap();
+        assert_eq!((endless.len(), out.len()), (0, LINE + 2));
     }
 }

@@ -78,7 +78,7 @@ fn on_disk(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> FetchError {
 /// all. Dropping the future leaves a part that [`sweep`] removes.
 pub async fn download(paths: &Paths, url: &str, mut progress: impl FnMut(u64, u64)) -> Result<(), FetchError> {
     let failed = |why: String| FetchError::Network { url: url.to_owned(), why, steam: paths.steam() };
-    let client = client().map_err(failed)?;
+    let client = client(url).map_err(failed)?;
     let mut answer = client.get(url).send().await.map_err(|error| failed(reason(&error)))?;
     if !answer.status().is_success() {
         return Err(failed(format!("it answered {}", answer.status())));
@@ -100,7 +100,9 @@ pub async fn download(paths: &Paths, url: &str, mut progress: impl FnMut(u64, u6
     Ok(())
 }
 
-fn client() -> Result<reqwest::Client, String> {
+/// What asks for `url`. From https nothing leads to http: what comes is run, and nobody on the way may have made it.
+fn client(url: &str) -> Result<reqwest::Client, String> {
+    let is_https = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "https");
     // The provider of the whole process: the one that our own TLS names, too.
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error says that somebody was faster with the same one.
@@ -111,6 +113,7 @@ fn client() -> Result<reqwest::Client, String> {
         .read_timeout(SILENCE)
         .timeout(WHOLE)
         .redirect(reqwest::redirect::Policy::limited(5))
+        .https_only(is_https)
         .user_agent(concat!("left4me/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| reason(&error))
@@ -220,6 +223,22 @@ mod tests {
         let mode = |name: &str| fs::metadata(paths.steam().join(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!([mode("steamcmd.sh"), mode("linux32/steamcmd"), mode("public/readme")], [0o755, 0o755, 0o644]);
         assert!(!paths.steam().join("linux32/old").exists());
+    }
+
+    #[tokio::test]
+    async fn from_https_nothing_leads_to_http() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let plain = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+            }
+        });
+        // Of redirects the client judges as of this request.
+        let refused = client("https://steam.example/x").unwrap().get(&plain).send().await.unwrap_err();
+        assert!(!refused.is_connect() && format!("{refused:?}").contains("BadScheme"), "{refused:?}");
+        assert!(client("HTTPS://steam.example/x").unwrap().get(&plain).send().await.is_err());
+        assert_eq!(client(&plain).unwrap().get(&plain).send().await.unwrap().status().as_u16(), 204);
     }
 
     #[test]

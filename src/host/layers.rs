@@ -33,6 +33,11 @@ pub fn begin(paths: &Paths, layer: LayerId) -> io::Result<()> {
     fs::create_dir_all(paths.installation().join("empty"))
 }
 
+/// Writes a new layer to the disk: [`publish`] then has little to wait for.
+pub fn write_out(paths: &Paths, layer: LayerId) -> io::Result<()> {
+    sys::fs::sync_file_system(&paths.new_layer(layer))
+}
+
 /// Publishes a new layer: everything written to the disk, then renamed, then the name made durable. Answers its bytes.
 /// Published twice is fine: a crash may have come between the rename and whatever the caller does next.
 pub fn publish(paths: &Paths, layer: LayerId) -> io::Result<u64> {

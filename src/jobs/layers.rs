@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt::Attempt;
 use super::{Context, Ending, Run, blocking, steamcmd};
-use crate::host::paths::Run as HostRun;
+use crate::domain::Domain;
+use crate::host::paths::{Paths, Run as HostRun};
 use crate::host::shim::client::{Adoption, Event, adopt as adopt_shim};
 use crate::host::{console, instance, layers};
 use crate::model::build::Build;
@@ -59,7 +61,7 @@ async fn compact(run: &Run, build: &Build) -> Result<(), Ending> {
             gib(free)
         )));
     }
-    let layer = run.domain(crate::domain::Domain::next_layer).await?;
+    let layer = run.domain(Domain::next_layer).await?;
     run.log.say(&format!("merging {} game layers into one", build.layers.len()));
     let paths = run.context.paths.clone();
     blocking(move || layers::begin_compaction(&paths, layer).map_err(failed)).await?;
@@ -69,11 +71,29 @@ async fn compact(run: &Run, build: &Build) -> Result<(), Ending> {
         blocking(move || layers::discard(&paths, layer).map_err(failed)).await?;
         return Err(error);
     }
-    blocking(move || layers::publish(&paths, layer).map_err(failed)).await?;
+    blocking(move || layers::write_out(&paths, layer).map_err(failed)).await?;
+    take_over(&run.context.specs, &run.context.domain, &run.context.paths, build, layer).await
+}
+
+/// Publishes the compacted layer and makes it the build's only one.
+async fn take_over(
+    specs: &RwLock<()>,
+    domain: &Domain,
+    paths: &Paths,
+    build: &Build,
+    layer: LayerId,
+) -> Result<(), Ending> {
+    // Between the two nothing names the layer: whoever collected then would take it for one that nothing uses.
+    let _naming_layers = specs.read().await;
+    let (domain, paths) = (domain.clone(), paths.clone());
     let (id, from) = (build.id, build.layers.clone());
-    // A build that is gone by now leaves a layer that nothing uses: it is collected with the others.
-    run.domain(move |domain| domain.replace_layers(id, &from, vec![layer])).await?;
-    Ok(())
+    blocking(move || {
+        layers::publish(&paths, layer).map_err(|error| Ending::failed(error.to_string()))?;
+        // A build that is gone by now leaves a layer that nothing uses: it is collected with the others.
+        domain.replace_layers(id, &from, vec![layer])?;
+        Ok(())
+    })
+    .await
 }
 
 async fn copy(run: &Run, build: &Build, layer: LayerId) -> Result<(), Ending> {
@@ -148,4 +168,65 @@ pub async fn collect(context: &Arc<Context>) -> Result<Vec<LayerId>, String> {
     .await
     .map_err(|error| error.to_string())?;
     Ok(hidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::Rules;
+    use crate::live::Hub;
+    use crate::model::id::JobId;
+    use crate::model::port::PortRange;
+    use crate::store::Store;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nobody_collects_while_a_merged_layer_has_its_place_and_no_build() {
+        let base = tempfile::tempdir().unwrap();
+        let paths = Paths::new(base.path(), base.path().join("overlays"));
+        paths.create().unwrap();
+        let rules = Rules {
+            port_range: PortRange { first: 27015, last: 27114 },
+            max_servers_per_user: 10,
+            overlay_root: base.path().join("overlays"),
+            data_dir: base.path().into(),
+            signup_open: true,
+            log_line_max_chars: 4096,
+            log_replay_limit: 2000,
+        };
+        let domain = Domain::new(Store::open(&base.path().join("left4me.redb"), Hub::new()).unwrap(), rules);
+        let build = domain.publish_build(JobId(1), LayerId(1), &[LayerId(2), LayerId(3)], 0).unwrap();
+        let layer = LayerId(9);
+        layers::begin(&paths, layer).unwrap();
+
+        // Somebody writes to the store just then: the new layer waits for its build.
+        let (held, let_go) = std::sync::mpsc::channel::<()>();
+        let (begun, holds) = std::sync::mpsc::channel();
+        let busy = domain.clone();
+        let writer = std::thread::spawn(move || {
+            busy.store()
+                .write(|_| {
+                    begun.send(()).unwrap();
+                    // Ends when the other side is dropped.
+                    let _ = let_go.recv();
+                    Ok::<(), crate::store::StoreError>(())
+                })
+                .unwrap();
+        });
+        holds.recv().unwrap();
+        let specs = Arc::new(RwLock::new(()));
+        let (gate, kept, place, of) = (specs.clone(), domain.clone(), paths.clone(), build.clone());
+        let taking = tokio::spawn(async move { take_over(&gate, &kept, &place, &of, layer).await });
+        while !paths.layer(layer).is_dir() {
+            assert!(!taking.is_finished());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(specs.try_write().is_err(), "a layer that nothing names could be collected");
+        drop(held);
+        taking.await.unwrap().unwrap();
+        writer.join().unwrap();
+        assert!(specs.try_write().is_ok());
+        assert_eq!(domain.active_build().unwrap().unwrap().layers, [layer]);
+    }
 }

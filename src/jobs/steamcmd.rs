@@ -28,6 +28,8 @@ pub(super) const LEAST_BYTES: u64 = 32 << 20;
 const KEEP: usize = 500;
 /// Bytes of console that are looked at in one go.
 const CHUNK: usize = 64 << 10;
+/// Lines of the job's log that are read in one go.
+const LINES: usize = 1_000;
 /// Bytes of one line: what has no end is cut.
 const LINE: usize = 64 << 10;
 /// Progress is stored at most this often.
@@ -253,7 +255,7 @@ async fn stored_since_launch(run: &Run) -> Result<VecDeque<String>, Ending> {
     let mut known = VecDeque::new();
     let mut after = 0;
     loop {
-        let lines = run.domain(move |domain| domain.lines_after(&Actor::system(), id, after, CHUNK)).await?;
+        let lines = run.domain(move |domain| domain.lines_after(&Actor::system(), id, after, LINES)).await?;
         let Some((last, _)) = lines.last() else { return Ok(known) };
         after = *last;
         for (_, line) in lines {

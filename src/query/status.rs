@@ -1,15 +1,27 @@
 //! What the console's `status` says of who plays (domain.md, A2S and RCON): the parser, and the password that lets us ask.
 //!
-//! Names can hold anything but control characters: the first and the last quote of a line are the name's.
+//! Names can hold anything: the first and the last quote of a line are the name's. All of it is the game's word, and a game
+//! runs what its plugins want: texts are cleaned and cut.
 
+use crate::model::ansi::plain;
 use crate::model::machine::Person;
 
 /// Most people that are taken from one answer; a game has at most 64 seats.
 const PEOPLE_MAX: usize = 128;
+/// Bytes of an answer that are looked at; one of 64 people has some 8 KiB.
+const ANSWER_MAX: usize = 64 << 10;
+/// Most characters of a name or an id; a name on Steam has 32.
+const TEXT_MAX: usize = 64;
 
 /// The people in an answer of `status`, bots left out.
 pub fn people(text: &str) -> Vec<Person> {
+    let text = &text[..text.floor_char_boundary(ANSWER_MAX)];
     text.lines().filter_map(person).take(PEOPLE_MAX).collect()
+}
+
+/// What is kept of a text of the game.
+fn cleaned(text: &str) -> String {
+    plain(text).chars().take(TEXT_MAX).collect()
 }
 
 /// `#  7 1 "0125" STEAM_1:0:32599262 28:40 66 0 active 30000 203.0.113.9:27005`.
@@ -26,9 +38,9 @@ fn person(line: &str) -> Option<Person> {
     let connected = fields.next().filter(|text| text.contains(':'))?;
     Some(Person {
         userid,
-        name: name.to_owned(),
-        steam_id: steam_id.to_owned(),
-        connected: connected.to_owned(),
+        name: cleaned(name),
+        steam_id: cleaned(steam_id),
+        connected: cleaned(connected),
         ping_ms: fields.next().and_then(|ping| ping.parse().ok()),
     })
 }
@@ -79,6 +91,21 @@ mod tests {
                 (13, "x\" STEAM_1:0:1 00:01 1 0 active", "STEAM_1:0:99", "00:07", Some(48)),
             ]
         );
+    }
+
+    #[test]
+    fn what_a_game_makes_up_is_cleaned_and_cut() {
+        let long = "x".repeat(100_000);
+        let line = |name: &str, id: &str, since: &str| format!("# 3 1 \"{name}\" {id} {since} 20 0 active 30000 x\n");
+        let found = people(&line("a\u{1b}[31mb\u{7}\u{202e}c", "\u{1b}]0;title\u{7}STEAM_1:0:5", "\u{1b}[2J10:00"));
+        let one = (found[0].name.as_str(), found[0].steam_id.as_str(), found[0].connected.as_str());
+        assert_eq!(one, ("abc", "STEAM_1:0:5", "10:00"));
+        let long = people(&line(&long[..300], &long[..300], &format!("1:{}", &long[..300])));
+        let lengths = (long[0].name.len(), long[0].steam_id.len(), long[0].connected.len());
+        assert_eq!(lengths, (64, 64, 64));
+        // A long answer is read as far as anybody could need.
+        let answer = format!("{}{}", "ü".repeat(ANSWER_MAX), line("late", "STEAM_1:0:6", "1:00"));
+        assert!(people(&format!("{}{answer}", line("early", "STEAM_1:0:5", "1:00"))).len() == 1);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The task that owns one instance: it alone launches, ends and observes it.
 //!
 //! States and transitions are drawn in `policy.rs`. Everything that can wait is one arm of one `select!`: requests,
-//! the shim's events, the start deadline, the end of a back-off, and the A2S question that is under way.
+//! the shim's events, the start deadline, the end of a back-off, and the look at the game that is under way.
 
+mod find;
 mod record;
 
 use std::future::Future;
@@ -12,14 +13,15 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::look::{Eye, Seen, Target, size};
+use super::look::{Eye, Seen, Target};
 use super::policy::{AfterCrash, Crashes, Effect, Input, Phase, step};
 use super::ready::{Scanner, Sign};
+use super::room::has_room;
 use super::{Context, Request, Window};
 use crate::host::launch::ExitStatus;
 use crate::host::paths::Run;
 use crate::host::shim::client::{Adoption, Client, Event, adopt, start};
-use crate::host::{console, instance, ports, usage};
+use crate::host::{console, instance, ports};
 use crate::model::id::{HostId, ServerId};
 use crate::model::machine::{ConsoleCursor, ConsoleError, Facts, Progressing};
 use crate::model::server::{ActualState, DesiredState};
@@ -164,63 +166,6 @@ impl Owner {
         let game = client.as_ref().map_or((0, 0), |client| (client.pid(), self.port));
         *self.window.game.lock().unwrap_or_else(PoisonError::into_inner) = game;
         self.client = client;
-    }
-
-    /// The first look: what does the machine say, and what should be?
-    async fn find(&mut self) {
-        let found = adopt(&self.context.paths, self.run()).await;
-        self.blind = found.is_err();
-        let Some(record) = self.record().await else { return };
-        self.port = record.port;
-        let wanted = record.desired_state == DesiredState::Running && record.actual_state != ActualState::Failed;
-        match found {
-            Ok(Adoption::Running(client)) => {
-                log::info!("server {}: its game (pid {}) goes on", self.id, client.pid());
-                if let Ok(spec) = self.spec().await {
-                    // The port that the game was started with; the record may have another since.
-                    self.port = spec.port;
-                    self.password = status::password(&spec.config, &spec.arguments);
-                }
-                self.hold(Some(client));
-                self.began = self.console_at(|paths, run| console::tail(paths, run, LAST_LINES)).await;
-                if record.actual_state == ActualState::Running {
-                    self.phase = Phase::Running;
-                    self.look_at = Instant::now();
-                } else {
-                    self.phase = Phase::Starting { by_job: false };
-                    self.scanned = self.console_at(console::begin).await;
-                    self.deadline = Some(Instant::now() + self.context.start_timeout);
-                    self.observe(ActualState::Starting, None).await;
-                    self.read_console().await;
-                }
-            }
-            Ok(Adoption::Exited(status)) if wanted && !status.asked => {
-                self.phase = Phase::Running;
-                self.ended(&format!("the game ended by itself ({status})"), false).await;
-            }
-            Ok(Adoption::Exited(_) | Adoption::Gone) if wanted && !self.job_decides().await => {
-                match self.spec().await {
-                    // The box was started anew, or the shim was killed: the game should run, so it will.
-                    Ok(_) => {
-                        self.phase = Phase::Waiting;
-                        self.wake = Some(Instant::now());
-                    }
-                    // It never got as far as a first start.
-                    Err(error) => self.observe(ActualState::Stopped, Some(error)).await,
-                }
-            }
-            Ok(Adoption::Exited(_) | Adoption::Gone) => {
-                if record.actual_state == ActualState::Failed {
-                    self.phase = Phase::Failed;
-                } else {
-                    self.observe(ActualState::Stopped, record.last_error).await;
-                }
-            }
-            Err(error) => {
-                log::error!("server {}: its shim cannot be asked: {error}", self.id);
-                self.observe(ActualState::Unknown, Some(format!("its shim cannot be asked: {error}"))).await;
-            }
-        }
     }
 
     async fn take(&mut self, request: Request) {
@@ -521,7 +466,9 @@ impl Owner {
         self.set_facts(Some(seen.facts));
         if let Some(overflow) = seen.overflow {
             self.reason = Some(format!(
-                "the game was ended: {overflow}; see what it wrote, reset the server's own layer, or raise disk_max"
+                "the game was ended: it wrote {}; see what it wrote, reset the server's own layer, or {}",
+                overflow.what(),
+                overflow.remedy()
             ));
             self.input(Input::Condemned).await;
             return;
@@ -545,19 +492,6 @@ impl Owner {
 
     fn set_facts(&self, facts: Option<Facts>) {
         *self.window.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
-    }
-}
-
-/// Whether the game may write at all: one that was ended for what it wrote would only be ended again.
-fn has_room(upper: &std::path::Path, disk_max: Option<u64>) -> Result<(), String> {
-    let Some(most) = disk_max else { return Ok(()) };
-    match usage::upper_bytes(upper, most) {
-        Ok(Some(bytes)) if bytes <= most => Ok(()),
-        Ok(_) => Err(format!(
-            "its own layer holds more than the {} that disk_max allows: reset it, or raise disk_max",
-            size(most)
-        )),
-        Err(error) => Err(format!("{} cannot be measured: {error}", upper.display())),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::room::{Excess, excess};
 use crate::host::paths::{Paths, Run};
 use crate::host::shim::state::State;
 use crate::host::{history, usage};
@@ -55,8 +56,8 @@ pub(super) struct Seen {
     pub facts: Facts,
     /// The game answered A2S.
     pub answered: bool,
-    /// It wrote more than it may; the text says how much.
-    pub overflow: Option<String>,
+    /// It wrote what it may not.
+    pub overflow: Option<Excess>,
     /// When to look again.
     pub next: Duration,
 }
@@ -97,7 +98,7 @@ impl Eye {
         (self, seen)
     }
 
-    async fn see_machine(&mut self, target: &Target) -> Option<String> {
+    async fn see_machine(&mut self, target: &Target) -> Option<Excess> {
         let measure = self.measured.is_none_or(|at| at.elapsed() >= self.measure_again);
         let (looked, enough) = (target.clone(), target.disk_max.unwrap_or(u64::MAX));
         let begun = Instant::now();
@@ -114,20 +115,19 @@ impl Eye {
         self.known.processes = Some(used.processes);
         let layer = layer?;
         self.measured = Some(Instant::now());
-        let written = match layer {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Some("it nests folders too deep for left4me to measure what it wrote".into()),
+        let measured = match layer {
+            Ok(measured) => measured,
             Err(error) => {
                 log::warn!("{}: what the game wrote cannot be measured: {error}", target.upper.display());
                 self.measure_again = target.refresh;
                 return None;
             }
         };
-        self.known.layer_bytes = Some(written);
-        let room = enough.saturating_sub(written);
+        self.known.layer_bytes = measured;
+        let room = measured.map_or(u64::MAX, |written| enough.saturating_sub(written));
         let filled = Duration::from_millis(room.saturating_mul(1000) / WRITTEN_A_SECOND);
         self.measure_again = filled.min(target.refresh).max(begun.elapsed() * MEASURING_SHARE);
-        (written > enough).then(|| format!("it wrote more than the {} that disk_max allows", size(enough)))
+        excess(measured, target.disk_max)
     }
 
     /// Asks the game, where that is due. Answers whether it answered A2S.
@@ -227,19 +227,6 @@ fn percent(used: Duration, passed: Duration) -> u32 {
     (used.as_micros() * 100 / passed.as_micros().max(1)).min(100_000) as u32
 }
 
-/// Bytes in words: `10 GiB`.
-pub(super) fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let text = format!("{value:.1}");
-    format!("{} {}", text.trim_end_matches(".0"), units[unit])
-}
-
 /// The refusal is remembered over restarts of the daemon, for this process of the game: each attempt would count.
 fn refusal_of(target: &Target) -> (PathBuf, String) {
     let program = &target.state.program;
@@ -261,13 +248,6 @@ fn note_refused(target: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_said_in_the_words_of_the_configuration() {
-        for (bytes, text) in [(10 << 30, "10 GiB"), (1536 << 20, "1.5 GiB"), (64 << 10, "64 KiB"), (5 << 40, "5 TiB")] {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn a_share_of_the_processor_is_of_one_core() {

@@ -11,6 +11,7 @@ mod look;
 mod machine;
 pub mod policy;
 pub mod ready;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

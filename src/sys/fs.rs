@@ -166,10 +166,10 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 /// `enough`. `None`: folders are nested deeper than is followed.
 ///
 /// Somebody hostile may change the tree meanwhile: no symlink is followed, what vanishes counts nothing, and a folder
-/// that its owner (we, outside) may not read is made readable.
+/// that its owner (we, outside) may not read, the top included, is made readable.
 pub fn tree_bytes(path: &Path, enough: u64) -> io::Result<Option<u64>> {
     let mut bytes = 0_u64;
-    let mut levels = vec![rustix::fs::Dir::new(open_folder(path)?)?];
+    let mut levels = vec![rustix::fs::Dir::new(open_readable(CWD, path.as_os_str())?)?];
     loop {
         let depth = levels.len();
         let Some(level) = levels.last_mut() else { break };
@@ -320,8 +320,11 @@ mod tests {
             fs::write(top.join(format!("empty-{n}")), "").unwrap();
         }
         fs::set_permissions(top.join("hidden"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(&top, fs::Permissions::from_mode(0o300)).unwrap();
         let bytes = tree_bytes(&top, u64::MAX).unwrap().unwrap();
         assert!((400_000..500_000).contains(&bytes), "{bytes}");
+        // Also said by root, who may read everything: the rights are given, not passed over.
+        assert_eq!(fs::metadata(&top).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(tree_bytes(&top, 1000).unwrap().unwrap() > 1000);
         let mut deep = top.clone();
         (0..DEPTH + 2).for_each(|_| deep.push("d"));

@@ -51,7 +51,8 @@ pub enum Event {
     Refused(String),
     /// The program has ended. The last event.
     Exit(ExitStatus),
-    /// The shim is gone without a word: its whole tree has ended with it. The last event.
+    /// The connection ended and no exit is written down. The shim may have been killed, and its whole tree with it, or it
+    /// lives and has dropped a client that did not read: [`adopt`] tells. The last event.
     Lost,
 }
 
