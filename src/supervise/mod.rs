@@ -13,6 +13,7 @@ pub mod policy;
 pub mod ready;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Context {
     pub paths: Paths,
     /// How shims are started.
     pub starter: ShimStarter,
+    /// SteamCMD, where the configuration names one.
+    pub steamcmd: Option<PathBuf>,
     /// Limits of one instance.
     pub limits: Limits,
     /// How long a game may take to become ready.
