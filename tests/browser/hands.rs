@@ -84,9 +84,6 @@ async fn the_main_flow_goes_by_keyboard_alone_and_the_focus_is_always_seen() {
     browser.until_text("[data-lines]", "the echo", |text| text.contains("typed by hand")).await;
     tab_to(&browser, &format!("form[action='{server}/stop'] button")).await;
     press(&browser, &enter).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    let dbg = browser.client.execute("return [document.activeElement.outerHTML.slice(0,300), document.querySelector('#flash').innerHTML, document.querySelector('#panel').outerHTML.slice(0,1500)]", Vec::new()).await.unwrap();
-    eprintln!("DEBUG {dbg}");
     browser.until_text("#panel", "stopped", |text| text.contains("stopped")).await;
     tab_to(&browser, &format!("a[href='{server}/delete']")).await;
     press(&browser, &enter).await;
