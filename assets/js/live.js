@@ -33,6 +33,34 @@
     if (document.querySelector(`[data-live="${name}"]`)) refresh(name);
     else refresh("servers");
   });
+  // What is shown has a name, so that the server need not send the same again; a part that came since makes it another.
+  document.body.addEventListener("htmx:configRequest", (event) => {
+    const seen = event.detail.elt.dataset.seen;
+    if (seen) event.detail.parameters.seen = seen;
+  });
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.shouldSwap) event.detail.target.parentElement?.closest("[data-seen]")?.removeAttribute("data-seen");
+  });
+  // A piece that comes anew takes the focus with it: it goes back to where it was, or to the piece when that is gone.
+  let held = null;
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const focus = document.activeElement;
+    held = null;
+    if (!event.detail.target.contains(focus) || !event.detail.target.dataset.live) return;
+    const form = focus.closest("form");
+    const within = form ? `form[action="${form.getAttribute("action")}"] ${focus.localName}` : `a[href="${focus.getAttribute("href")}"]`;
+    held = { piece: event.detail.target.dataset.live, within };
+  });
+  document.body.addEventListener("htmx:afterSettle", () => {
+    if (!held || document.activeElement !== document.body) return;
+    const piece = document.querySelector(`[data-live="${held.piece}"]`);
+    held.piece = "";
+    if (!piece) return;
+    const same = piece.querySelector(held.within);
+    if (!same) piece.tabIndex = -1;
+    (same ?? piece).focus({ preventScroll: true });
+    held = null;
+  });
   document.body.addEventListener("htmx:responseError", (event) => {
     // A server that is gone: the grid knows what is left.
     if (event.detail.xhr.status === 404) refresh("servers");

@@ -36,17 +36,23 @@ function localTimes(root) {
   }
 }
 
-function copyButtons(root) {
-  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
+// What is wider than its frame is moved sideways by the arrow keys, too: the frame takes the focus, where it has to.
+function reachable() {
+  for (const frame of document.querySelectorAll(".scroll")) {
+    if (frame.scrollWidth > frame.clientWidth) frame.tabIndex = 0;
+    else frame.removeAttribute("tabindex");
+  }
 }
 
-function dress(root) {
-  localTimes(root);
-  copyButtons(root);
-}
-
-dress(document);
-document.addEventListener("htmx:load", (event) => dress(event.detail.elt));
+localTimes(document);
+reachable();
+addEventListener("resize", reachable);
+// On a phone the links are one row that moves sideways: the page's own is shown.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+document.addEventListener("htmx:load", (event) => {
+  localTimes(event.detail.elt);
+  reachable();
+});
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -64,7 +70,6 @@ for (const field of document.querySelectorAll("[data-arrange]")) {
 
   function enable(row) {
     row.draggable = true;
-    row.querySelector("[data-grip]").hidden = false;
   }
   for (const row of rows.children) enable(row);
 

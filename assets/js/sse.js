@@ -4,15 +4,28 @@
 // The box that holds the lines: appends in one go per frame, keeps the newest, follows the tail unless the reader left it.
 class Log {
   static KEPT = 10000;
+  // Milliseconds of a frame that new lines may take: what is left of its sixteen is the browser's, to lay them out.
+  static BUDGET = 5;
+  // Lines lie in blocks of so many: a browser that asks of each line whether it is in sight does nothing else any more.
+  static BLOCK = 100;
 
   constructor(box) {
     this.box = box;
     this.pending = [];
+    this.scheduled = false;
     this.following = true;
     this.term = "";
     this.onfollow = () => {};
+    this.count = 0;
+    this.block = null;
+    // What the server has put there.
+    for (const line of box.querySelectorAll(":scope > .line")) this.append(line);
+    let top = 0;
     box.addEventListener("scroll", () => {
-      const following = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+      const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+      // Only who goes up leaves the tail: lines that turn out taller than they were taken for move the end, too.
+      const following = isAtEnd || (this.following && box.scrollTop >= top);
+      top = box.scrollTop;
       if (following !== this.following) {
         this.following = following;
         this.onfollow(following);
@@ -23,12 +36,14 @@ class Log {
 
   add(text, stream, kind) {
     this.pending.push([text, stream, kind]);
-    if (this.pending.length > Log.KEPT) this.pending.splice(0, this.pending.length - Log.KEPT);
-    if (this.pending.length === 1) this.schedule();
+    // Lines that would leave again as soon as they came. Seldom, for a cut moves all the others.
+    if (this.pending.length > 2 * Log.KEPT) this.pending.splice(0, this.pending.length - Log.KEPT);
+    if (!this.scheduled) this.schedule();
   }
 
   // With the next frame; a tab that nobody sees draws none, and its log grows by a timer.
   schedule() {
+    this.scheduled = true;
     const frame = requestAnimationFrame(() => {
       clearTimeout(timer);
       this.flush();
@@ -40,25 +55,39 @@ class Log {
   }
 
   flush() {
-    const piece = document.createDocumentFragment();
-    for (const [text, stream, kind] of this.pending) {
+    this.scheduled = false;
+    if (this.pending.length > Log.KEPT) this.pending.splice(0, this.pending.length - Log.KEPT);
+    const end = performance.now() + Log.BUDGET;
+    let taken = 0;
+    while (taken < this.pending.length && (taken % 32 !== 0 || document.hidden || performance.now() < end)) {
+      const [text, stream, kind] = this.pending[taken];
+      taken += 1;
       const line = document.createElement("span");
       line.className = kind ? `line ${kind}` : "line";
       if (stream) line.dataset.stream = stream;
       paint(line, text);
-      this.mark(line);
-      piece.append(line);
+      if (this.term) this.mark(line);
+      this.append(line);
     }
-    this.pending = [];
-    this.box.append(piece);
-    const extra = this.box.childElementCount - Log.KEPT;
-    if (extra > 0) {
-      const range = document.createRange();
-      range.setStartBefore(this.box.firstElementChild);
-      range.setEndAfter(this.box.children[extra - 1]);
-      range.deleteContents();
+    this.pending.splice(0, taken);
+    if (this.pending.length > 0) this.schedule();
+    for (;;) {
+      const first = this.box.querySelector(".block");
+      if (first === this.block || this.count - first.childElementCount < Log.KEPT) break;
+      this.count -= first.childElementCount;
+      first.remove();
     }
     if (this.following) this.toEnd();
+  }
+
+  append(line) {
+    if (!this.block || this.block.childElementCount >= Log.BLOCK) {
+      this.block = document.createElement("span");
+      this.block.className = "block";
+      this.box.append(this.block);
+    }
+    this.block.append(line);
+    this.count += 1;
   }
 
   toEnd() {
@@ -71,7 +100,7 @@ class Log {
 
   search(term) {
     this.term = term.trim().toLowerCase();
-    for (const line of this.box.children) this.mark(line);
+    for (const line of this.box.querySelectorAll(".line")) this.mark(line);
     const found = this.box.querySelectorAll(".found");
     if (found.length > 0) found[found.length - 1].scrollIntoView({ block: "center" });
     return found.length;
@@ -102,44 +131,88 @@ function classOf(code) {
   return number >= 30 ? `ansi-${number - 30}` : "";
 }
 
-// A stream with `more` (come back with your last id) and `end`.
+// A stream with `more` (come back with your last id) and `end`. Read by hand, not by EventSource: that one hands out each
+// line as a task of its own, and a game that prints a hundred thousand leaves the page no time to draw.
 function follow(path, resume, handlers) {
-  let source;
+  const PATIENCE = 3000; // milliseconds until it tries again
+  const SLICE = 8; // milliseconds of reading until the page may draw
+  const stop = new AbortController();
   let last = null;
   let lost = false;
-  function open() {
+
+  // One event; answers what ends the reading: "more" or "end".
+  function take(block) {
+    let name = "message";
+    let data = "";
+    let id = null;
+    for (const line of block.split("\n")) {
+      const colon = line.indexOf(":");
+      if (colon < 1) continue;
+      const value = line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
+      const field = line.slice(0, colon);
+      if (field === "data") data = value;
+      else if (field === "event") name = value;
+      else if (field === "id") id = value;
+    }
+    if (id !== null) last = id;
+    if (name === "message" || name === "stdout" || name === "stderr") {
+      // Comments keep the connection awake and say nothing.
+      if (id !== null || data !== "") handlers.line(data, name);
+      return "";
+    }
+    if (name === "progress") handlers.progress?.(JSON.parse(data));
+    if (name === "gap") handlers.gap?.(JSON.parse(data));
+    if (name === "end") handlers.end?.(JSON.parse(data));
+    return name === "more" || name === "end" ? name : "";
+  }
+
+  async function read() {
     const url = new URL(path, location.href);
     if (last !== null) url.searchParams.set(resume, last);
-    source = new EventSource(url);
-    const line = (event) => {
-      last = event.lastEventId;
-      handlers.line(event.data, event.type);
-    };
-    for (const name of ["message", "stdout", "stderr"]) source.addEventListener(name, line);
-    source.addEventListener("progress", (event) => handlers.progress?.(JSON.parse(event.data)));
-    source.addEventListener("gap", (event) => handlers.gap?.(JSON.parse(event.data)));
-    source.addEventListener("more", () => {
-      source.close();
-      open();
-    });
-    source.addEventListener("end", (event) => {
-      source.close();
-      handlers.end?.(JSON.parse(event.data));
-    });
-    source.addEventListener("open", () => {
-      handlers.status?.("live");
-      if (lost) handlers.resumed?.();
-      lost = false;
-    });
-    source.addEventListener("error", () => {
-      lost = true;
-      handlers.status?.(source.readyState === EventSource.CLOSED ? "disconnected" : "reconnecting");
-      // Closed for good by an error answer (a restart behind a proxy): try again by hand.
-      if (source.readyState === EventSource.CLOSED) setTimeout(open, 3000);
-    });
+    const response = await fetch(url, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: stop.signal });
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    handlers.status?.("live");
+    if (lost) handlers.resumed?.();
+    lost = false;
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    let since = performance.now();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return "";
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const over = take(block);
+        if (over) {
+          reader.cancel();
+          return over;
+        }
+        if (performance.now() - since > SLICE) {
+          await new Promise((next) => { setTimeout(next); });
+          since = performance.now();
+        }
+      }
+    }
   }
-  open();
-  addEventListener("pagehide", () => source.close());
+
+  async function run() {
+    for (;;) {
+      let over = "";
+      try {
+        over = await read();
+      } catch {
+        // Nobody answers, or not with a stream: the same as a stream that broke.
+      }
+      if (over === "end" || stop.signal.aborted) return;
+      if (over === "more") continue;
+      lost = true;
+      handlers.status?.("reconnecting");
+      await new Promise((next) => { setTimeout(next, PATIENCE); });
+    }
+  }
+  run();
+  addEventListener("pagehide", () => stop.abort());
 }
 
 for (const root of document.querySelectorAll("[data-job-log]")) {
@@ -161,10 +234,8 @@ for (const root of document.querySelectorAll("[data-job-log]")) {
 
 for (const root of document.querySelectorAll("[data-console]")) {
   const log = new Log(root.querySelector("[data-lines]"));
-  const tools = root.querySelector(".console-tools");
   const status = root.querySelector("[data-status]");
   const tail = root.querySelector("[data-follow]");
-  tools.hidden = false;
   log.onfollow = (following) => { tail.hidden = following; };
   tail.addEventListener("click", () => {
     log.following = true;

@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod console;
+pub mod doctor;
 pub mod fetch;
 pub mod history;
 pub mod instance;
@@ -16,6 +17,7 @@ pub mod probe;
 pub mod remedy;
 pub mod sandbox;
 pub mod shim;
+pub mod stack;
 pub mod steam;
 pub mod steamcmd;
 pub mod strays;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::XattrFlags;
-use serde::{Deserialize, Serialize};
 
 use super::launch::Layer;
 use super::paths::Paths;
@@ -17,39 +16,11 @@ use super::remedy;
 use super::sandbox::{Step, apply};
 use super::shim::protocol;
 use super::shim::starter::ShimStarter;
+pub use crate::model::machine::{Check, Outcome};
 use crate::sys;
 
 /// How long a probe may take; mounting takes milliseconds, a disk that hangs takes longer.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// How a check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// As it should be.
-    Ok,
-    /// Works, with something missing.
-    Warning,
-    /// Games cannot run.
-    Failure,
-}
-
-/// One check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What was looked at.
-    pub name: String,
-    /// How it is.
-    pub outcome: Outcome,
-    /// What was found, and what to do about it.
-    pub text: String,
-}
-
-impl Check {
-    fn new(name: &str, outcome: Outcome, text: impl Into<String>) -> Self {
-        Self { name: name.into(), outcome, text: text.into() }
-    }
-}
 
 /// Every check of the machine. The sandbox is tried where games run: in a process that `starter` starts. Blocks for some
 /// tens of milliseconds.

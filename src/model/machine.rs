@@ -5,7 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::id::{JobId, OverlayId, ServerId};
+use super::layers::{LayerSearch, StackLayer};
 use super::port::{Listeners, StrayGame};
 use super::spec::InstanceSpec;
 use super::time::Timestamp;
@@ -246,6 +249,36 @@ pub enum ResetError {
     Machine(String),
 }
 
+/// How a check of the box ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should be.
+    Ok,
+    /// Works, with something missing.
+    Warning,
+    /// Games cannot run.
+    Failure,
+}
+
+/// One check of the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it is.
+    pub outcome: Outcome,
+    /// What was found, and what to do about it.
+    pub text: String,
+}
+
+impl Check {
+    /// A check that was made.
+    pub fn new(name: &str, outcome: Outcome, text: impl Into<String>) -> Self {
+        Self { name: name.into(), outcome, text: text.into() }
+    }
+}
+
 /// What pages may ask of the machine.
 pub trait Machine: Send + Sync {
     /// Foreign listeners of the box, now; those of the port range and of the ports in `named` with their program where
@@ -274,6 +307,13 @@ pub trait Machine: Send + Sync {
     fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError>;
     /// Entries of the folder `path` of what the game wrote, folders first. Blocks on files.
     fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError>;
+    /// Files and entries of addons in these layers (the highest first) whose path contains `wanted`, in whichever case.
+    /// Blocks on files.
+    fn search_layers(&self, stack: &[StackLayer], wanted: &str) -> LayerSearch;
+    /// The text that a layer has under `path`, which may lead into an addon. Blocks on files.
+    fn layer_text(&self, layer: &StackLayer, path: &str) -> Result<String, FilesError>;
+    /// Everything that games need of this box. Blocks for some tens of milliseconds.
+    fn doctor(&self) -> Vec<Check>;
     /// Throws away what the game wrote. Blocks on files.
     fn reset_layer(&self, server: ServerId) -> Result<(), ResetError>;
     /// Bytes that may still be written where the data lie; `None` when that cannot be asked. Blocks on files.

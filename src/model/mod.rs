@@ -11,6 +11,7 @@ pub mod difference;
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod layers;
 pub mod machine;
 pub mod name;
 pub mod network;

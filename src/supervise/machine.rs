@@ -7,11 +7,12 @@ use tokio::sync::{oneshot, watch};
 use super::{Request, SupervisorHandle};
 use crate::host::instance::InstanceError;
 use crate::host::paths::Run;
-use crate::host::{archive, console, history, instance, layers, ports, strays, written};
+use crate::host::{archive, console, doctor, history, instance, layers, ports, stack, strays, written};
 use crate::model::id::{HostId, OverlayId, ServerId};
+use crate::model::layers::{LayerSearch, StackLayer};
 use crate::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, ResetError,
-    Sample, StrayError, WrittenEntry,
+    Arriving, Check, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine,
+    ResetError, Sample, StrayError, WrittenEntry,
 };
 use crate::model::port::{Listeners, StrayGame};
 use crate::model::spec::InstanceSpec;
@@ -87,6 +88,24 @@ impl Machine for SupervisorHandle {
 
     fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
         written::list(&self.0.context.paths, HostId::of(server), path)
+    }
+
+    fn search_layers(&self, layers: &[StackLayer], wanted: &str) -> LayerSearch {
+        stack::search(&self.0.context.paths, layers, wanted)
+    }
+
+    fn layer_text(&self, layer: &StackLayer, path: &str) -> Result<String, FilesError> {
+        stack::text(&self.0.context.paths, layer, path)
+    }
+
+    fn doctor(&self) -> Vec<Check> {
+        let context = &self.0.context;
+        doctor::look(&doctor::Subject {
+            paths: context.paths.clone(),
+            port_range: context.domain.rules().port_range,
+            steamcmd: context.steamcmd.clone(),
+            starter: context.starter.clone(),
+        })
     }
 
     fn reset_layer(&self, server: ServerId) -> Result<(), ResetError> {

@@ -14,6 +14,7 @@ pub mod ready;
 mod room;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Context {
     pub paths: Paths,
     /// How shims are started.
     pub starter: ShimStarter,
+    /// SteamCMD, where the configuration names one.
+    pub steamcmd: Option<PathBuf>,
     /// Limits of one instance.
     pub limits: Limits,
     /// How long a game may take to become ready.

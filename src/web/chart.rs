@@ -43,6 +43,24 @@ pub fn hour(
     }
 }
 
+/// The players of the last hour alone, small and without a caption: for a card.
+pub fn spark(samples: &[Sample], now: Timestamp) -> Markup {
+    let points: Vec<(Timestamp, f64)> =
+        samples.iter().filter_map(|sample| sample.players.map(|players| (sample.at, f64::from(players)))).collect();
+    let most = points.iter().map(|(_, players)| *players).fold(0.0, f64::max);
+    let text = if points.is_empty() {
+        "Nobody has looked for players in the last hour".to_owned()
+    } else {
+        format!("Players in the last hour: at most {most:.0}")
+    };
+    html! {
+        svg.spark viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(text) {
+            title { (text) }
+            @for line in lines(&points, now, most.max(4.0)) { polyline points=(line) vector-effect="non-scaling-stroke" {} }
+        }
+    }
+}
+
 /// The points of each unbroken piece, as SVG wants them.
 fn lines(points: &[(Timestamp, f64)], now: Timestamp, top: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

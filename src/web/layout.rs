@@ -25,11 +25,12 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Links of admins.
-const ADMIN_LINKS: [(&str, &str); 5] = [
+const ADMIN_LINKS: [(&str, &str); 6] = [
     ("/admin/overlays", "Overlays"),
     ("/admin/install", "Game files"),
     ("/admin/users", "Users"),
     ("/admin/audit", "Audit"),
+    ("/admin/doctor", "Doctor"),
     ("/admin/settings", "Settings"),
 ];
 
@@ -179,8 +180,10 @@ impl<'a> Field<'a> {
         html! {
             div.field {
                 label for=(id) { (self.label) }
-                input id=(id) type=(self.kind) name=(self.name) value=(self.value) required[self.required]
-                    autocomplete=(self.autocomplete) aria-invalid=[error.map(|_| "true")]
+                // What a browser puts into a file field is its user's choice alone.
+                @let typed = self.kind != "file";
+                input id=(id) type=(self.kind) name=(self.name) value=[typed.then_some(self.value)] required[self.required]
+                    autocomplete=[typed.then_some(self.autocomplete)] aria-invalid=[error.map(|_| "true")]
                     aria-describedby=[described(&id, self.hint, error)];
                 (hint_and_error(&id, self.hint, error))
             }
@@ -247,10 +250,11 @@ pub fn action(path: &str, text: &str, class: &str, csrf: &str) -> Markup {
     }
 }
 
-/// The same, answered in place when HTMX is there.
+/// The same, answered in place when HTMX is there. How the answer is put there is said here: a live piece around the
+/// form replaces itself, and its way would be inherited and take the place of answers away.
 pub fn live_action(path: &str, text: &str, class: &str, csrf: &str) -> Markup {
     html! {
-        form.inline method="post" action=(path) hx-post=(path) hx-target="#flash" hx-disabled-elt="find button" {
+        form.inline method="post" action=(path) data-hx-post=(path) data-hx-target="#flash" data-hx-swap="innerHTML" data-hx-disabled-elt="find button" {
             (csrf_field(csrf))
             button class=(class) type="submit" { (text) }
         }

@@ -188,7 +188,8 @@ pub fn routes(web: &Arc<Web>) -> Routes {
 }
 
 use pages::{
-    account, admin, blueprints, control, dashboard, entry, files, jobs, overlays, ports, servers, totp, users,
+    account, admin, blueprints, control, dashboard, doctor, entry, files, jobs, overlays, paths, ports, servers, totp,
+    users,
 };
 
 table! {
@@ -227,6 +228,7 @@ table! {
         post ["servers" / u64 / "console"] servers::console;
         get ["servers" / u64 / "live"] servers::live;
         get ["servers" / u64 / "files"] servers::files;
+        get ["servers" / u64 / "paths"] paths::of_server;
         post ["servers" / u64 / "reset-layer"] servers::reset_layer;
         get ["servers" / u64 / "logs"] servers::logs;
         get ["servers" / u64 / "logs" / "stream"] sse::console::stream;
@@ -242,6 +244,7 @@ table! {
         delete ["blueprints" / u64] blueprints::delete;
         post ["blueprints" / u64 / "delete"] blueprints::delete;
         post ["blueprints" / u64 / "duplicate"] blueprints::duplicate;
+        get ["blueprints" / u64 / "paths"] paths::of_blueprint;
     }
     job_routes {
         get ["jobs"] jobs::list;
@@ -283,6 +286,7 @@ table! {
         get ["admin" / "builds"] admin::builds;
         post ["admin" / "builds" / u64 / "activate"] admin::activate;
         get ["admin" / "audit"] admin::audit;
+        get ["admin" / "doctor"] doctor::show;
         get ["admin" / "settings"] admin::settings;
         post ["admin" / "settings"] admin::update_settings;
         get ["admin" / "users"] users::list;

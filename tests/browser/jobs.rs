@@ -48,7 +48,7 @@ async fn a_jobs_page_shows_lines_in_colour_progress_and_buttons_as_they_come() {
     // The same page, made anew from what is stored, shows the same colours.
     browser.client.goto(&at(&job)).await.expect("the page");
     browser.until_text(".log .ansi-2.ansi-bold", "the coloured words", |text| text == "green as grass").await;
-    browser.click("section.card form[action='/admin/install'] button").await;
+    browser.click(".card form[action='/admin/install'] button").await;
     browser.until_text("h1", "the next job", |text| text.contains("install")).await;
     let next = browser.client.current_url().await.expect("an address").path().to_owned();
     assert!(next.starts_with("/jobs/") && next != job, "{next}");

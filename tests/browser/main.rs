@@ -7,6 +7,11 @@
 mod support;
 
 mod catalog;
+mod console;
 mod driver;
 mod flow;
+mod hands;
 mod jobs;
+mod lighthouse;
+mod pages;
+mod still;

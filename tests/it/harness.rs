@@ -16,12 +16,13 @@ use left4me::host::archive::{self, Caps, Upload};
 use left4me::host::history;
 use left4me::host::instance::{self, InstanceError};
 use left4me::host::paths::{Paths, Run};
-use left4me::host::written;
+use left4me::host::{stack, written};
 use left4me::live::Hub;
 use left4me::model::id::{HostId, OverlayId, ServerId};
+use left4me::model::layers::{LayerSearch, StackLayer};
 use left4me::model::machine::{
-    Arriving, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, ResetError,
-    Sample, StrayError, WrittenEntry,
+    Arriving, Check, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, Outcome,
+    ResetError, Sample, StrayError, WrittenEntry,
 };
 use left4me::model::port::{Listeners, PortRange, StrayGame};
 use left4me::model::spec::InstanceSpec;
@@ -139,6 +140,18 @@ impl Machine for FakeMachine {
 
     fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
         written::list(&self.paths, HostId::of(server), path)
+    }
+
+    fn search_layers(&self, layers: &[StackLayer], wanted: &str) -> LayerSearch {
+        stack::search(&self.paths, layers, wanted)
+    }
+
+    fn layer_text(&self, layer: &StackLayer, path: &str) -> Result<String, FilesError> {
+        stack::text(&self.paths, layer, path)
+    }
+
+    fn doctor(&self) -> Vec<Check> {
+        vec![Check::new("box", Outcome::Warning, "made of <paper>")]
     }
 
     fn reset_layer(&self, server: ServerId) -> Result<(), ResetError> {

@@ -19,6 +19,7 @@ mod tidy;
 mod web_auth;
 mod web_jobs;
 mod web_objects;
+mod web_paths;
 mod web_pending;
 mod web_rows;
 mod web_shell;

@@ -38,6 +38,16 @@ pub fn python() -> Option<String> {
     python
 }
 
+/// A file of an npm package; `tests/run` installs them. Without it the test is skipped, and says so.
+pub fn npm(path: &str) -> Option<std::path::PathBuf> {
+    let found = std::env::var_os("LEFT4ME_TESTS_NPM").map(|folder| std::path::Path::new(&folder).join(path));
+    let found = found.filter(|file| file.exists());
+    if found.is_none() {
+        skip(&format!("LEFT4ME_TESTS_NPM names no folder of npm packages with {path}; tests/run makes one"));
+    }
+    found
+}
+
 /// Says why the test that runs now is skipped; `tests/run` counts these lines.
 pub fn skip(reason: &str) {
     println!("SKIP: {reason}");

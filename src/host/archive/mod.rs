@@ -7,11 +7,11 @@
 mod browse;
 mod collect;
 mod lint;
-mod names;
+pub mod names;
 mod tar;
 mod tree;
 mod upload;
-mod vpk;
+pub mod vpk;
 mod zip;
 
 use std::fs::File;

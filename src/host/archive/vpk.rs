@@ -157,6 +157,20 @@ pub fn entries(mut file: impl Read + Seek, size: u64) -> Result<Vec<(String, u64
     Ok(items.into_iter().map(|item| (item.path, item.preload.len() as u64 + u64::from(item.length))).collect())
 }
 
+/// At most `most` bytes of the file `path` in a VPK of `size` bytes; `None`: it has no such file.
+pub fn content(mut file: impl Read + Seek, size: u64, path: &str, most: u64) -> Result<Option<Vec<u8>>, FilesError> {
+    let wrong = |error: io::Error| refused(format!("the VPK cannot be read: {error}"));
+    let (items, data) = items(&mut file, size, SHOWN_MAX)?;
+    let Some(item) = items.into_iter().find(|item| item.path == path) else { return Ok(None) };
+    if item.part != THIS_FILE && item.length > 0 {
+        return Err(refused(format!("\"{path}\" lies in another part of this VPK")));
+    }
+    file.seek(SeekFrom::Start(data + u64::from(item.offset))).map_err(wrong)?;
+    let mut bytes = Vec::new();
+    item.preload.chain(file.take(item.length.into())).take(most).read_to_end(&mut bytes).map_err(wrong)?;
+    Ok(Some(bytes))
+}
+
 /// The name of the addon that a file called `upload` becomes: without folders and ending, and without more dots, for the
 /// game does not recognise files that have several.
 fn addon_name(upload: &str) -> String {
@@ -200,6 +214,28 @@ pub fn keep(mut file: File, size: u64, upload: &str, tree: &mut Tree) -> Result<
     }
     file.rewind().map_err(wrong)?;
     tree.file(&addon, size, &mut file)
+}
+
+/// A small VPK for tests of other modules: extension, folder, name and content of each file.
+#[cfg(test)]
+pub fn sample(files: &[(&str, &str, &str, &[u8])]) -> Vec<u8> {
+    let (mut directory, mut data) = (Vec::new(), Vec::new());
+    for (extension, folder, name, content) in files {
+        for text in [extension, folder, name] {
+            directory.extend(text.as_bytes());
+            directory.push(0);
+        }
+        directory.extend([0; 6]);
+        directory.extend(THIS_FILE.to_le_bytes());
+        directory.extend((data.len() as u32).to_le_bytes());
+        directory.extend((content.len() as u32).to_le_bytes());
+        directory.extend(END.to_le_bytes());
+        directory.extend([0, 0]);
+        data.extend(*content);
+    }
+    directory.push(0);
+    let head = [SIGNATURE, 1, directory.len() as u32].map(u32::to_le_bytes).concat();
+    [head, directory, data].concat()
 }
 
 #[cfg(test)]

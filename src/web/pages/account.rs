@@ -57,7 +57,7 @@ async fn markup(
             div.alert.good {
                 p { "This is the new token. It is shown once; copy it now:" }
                 pre { (secret) }
-                button.quiet.copy type="button" data-copy=(secret) hidden { "Copy" }
+                button.quiet.copy type="button" data-copy=(secret) { "Copy" }
             }
         }
         section.card.narrow {

@@ -43,7 +43,7 @@ pub async fn install_page(given: Given) -> Answer {
         "Game files",
         &html! {
             div.head { h1 { "Game files" } (action("/admin/install", "Install or update", "main", csrf)) }
-            section.card.scroll {
+            div.card.scroll {
                 @if builds.is_empty() {
                     p { "The game is not installed yet. Installing downloads about 9 GB by SteamCMD; servers that run keep their files until their next start." }
                     @if let Some(free) = free { p.hint { (size(free)) " are free on the disk of the data." } }

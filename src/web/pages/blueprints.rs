@@ -120,6 +120,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
                 }
             }
             div.actions {
+                a.button href=(format!("/blueprints/{id}/paths")) { "Who wins a path" }
                 (action(&format!("/blueprints/{id}/duplicate"), "Duplicate", "", csrf))
                 (action(&format!("/blueprints/{id}/delete"), "Delete", "danger", csrf))
             }

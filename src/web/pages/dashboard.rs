@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use maud::{Markup, html};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use warp::http::StatusCode;
+use warp::reply::Reply;
 
-use super::servers::card_markup;
+use super::servers::{CardFacts, card_markup, now_of};
 use crate::domain::Page;
 use crate::domain::servers::ServerView;
-use crate::model::machine::Facts;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
-use crate::web::{json as objects, reply};
+use crate::web::{json as objects, reply, session};
 
 /// `GET /health`: for probes, so without a sender; always JSON.
 pub async fn health(given: Given) -> Answer {
@@ -35,13 +36,13 @@ pub async fn show(given: Given) -> Answer {
         return Ok(call.list(&servers, objects::server));
     }
     let steps = first_steps(&call).await?;
-    let facts = facts(&call, &servers.items);
+    let now = now_of(&call, servers.items.iter().map(|view| view.server.id).collect()).await?;
     Ok(call.show(
         "Dashboard",
         &html! {
             div.head { h1 { "Servers" } a.button.main href="/servers/new" { "New server" } }
             (steps)
-            (grid(&call, &servers.items, &facts))
+            (grid(&inside(&call, &servers.items, &now)))
             (crate::web::layout::next_link("/dashboard", servers.next.as_deref()))
         },
     ))
@@ -52,25 +53,34 @@ pub async fn cards(given: Given) -> Answer {
     let call = given.signed_in()?;
     let page = call.page()?;
     let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
-    let facts = facts(&call, &servers.items);
-    Ok(reply::fragment(grid(&call, &servers.items, &facts)))
+    let now = now_of(&call, servers.items.iter().map(|view| view.server.id).collect()).await?;
+    let inner = inside(&call, &servers.items, &now);
+    if call.query.typed("seen") == Some(&*digest(&inner)) {
+        // What the browser shows is what it would get: laying out fifty cards anew would only cost it time.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(reply::fragment(grid(&inner)))
 }
 
-/// What is known of each game that runs.
-fn facts(call: &Call, servers: &[ServerView]) -> Vec<Option<Facts>> {
-    servers.iter().map(|view| call.web.machine.facts(view.server.id)).collect()
+/// A short name for what is shown.
+fn digest(inner: &Markup) -> String {
+    session::hex(&Sha256::digest(inner.0.as_bytes())[..8])
 }
 
-fn grid(call: &Call, servers: &[ServerView], facts: &[Option<Facts>]) -> Markup {
+fn grid(inner: &Markup) -> Markup {
     html! {
-        div.grid #cards data-live="servers" hx-get="/dashboard/cards" hx-trigger="live" hx-swap="outerHTML" {
-            @for (view, facts) in servers.iter().zip(facts) { (card_markup(call, view, facts.as_ref())) }
-            @if servers.is_empty() {
-                section.card.empty {
-                    h2 { "No servers yet" }
-                    p { "A server follows a blueprint: make one, then make a server from it." }
-                    p { a.button href="/blueprints/new" { "New blueprint" } " " a.button href="/servers/new" { "New server" } }
-                }
+        div.grid #cards data-live="servers" data-seen=(digest(inner)) data-hx-get="/dashboard/cards" data-hx-trigger="live" data-hx-swap="outerHTML" { (inner) }
+    }
+}
+
+fn inside(call: &Call, servers: &[ServerView], now: &[CardFacts]) -> Markup {
+    html! {
+        @for (view, now) in servers.iter().zip(now) { (card_markup(call, view, now)) }
+        @if servers.is_empty() {
+            section.card.empty {
+                h2 { "No servers yet" }
+                p { "A server follows a blueprint: make one, then make a server from it." }
+                p { a.button href="/blueprints/new" { "New blueprint" } " " a.button href="/servers/new" { "New server" } }
             }
         }
     }

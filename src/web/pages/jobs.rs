@@ -239,7 +239,7 @@ fn state_markup(call: &Call, job: &Job, again: Option<&str>) -> Markup {
     let id = job.id;
     let now: Option<Pace> = call.web.domain.hub().pace(id);
     html! {
-        section.card data-live=(format!("job-{id}")) hx-get=(format!("/jobs/{id}/state")) hx-trigger="live" hx-swap="outerHTML" {
+        div.card data-live=(format!("job-{id}")) data-hx-get=(format!("/jobs/{id}/state")) data-hx-trigger="live" data-hx-swap="outerHTML" {
             div.head {
                 p.state { (badge(job.state.word())) @if job.cancel_requested && job.state.is_active() { " " span.muted { "ending" } } }
                 @if job.state == JobState::Queued || (job.state == JobState::Running && job.operation == Operation::Install) {

@@ -145,7 +145,7 @@ fn show_markup(
     let field = |name: &str, own: &str| typed.and_then(|fields| fields.typed(name)).unwrap_or(own).to_owned();
     html! {
         div.head { h1 { (overlay.name) } }
-        section.card.narrow {
+        div.card.narrow {
             p { (source(overlay, view.missing)) }
             (form_alert(fault, &SHOWN))
             form method="post" action=(format!("/admin/overlays/{}", overlay.id)) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use warp::http::StatusCode;
 
 use crate::domain::Refusal;
-use crate::domain::ports::{ClaimView, NewReservation, ReservationView};
+use crate::domain::ports::{ClaimView, NewReservation, PortInspection, ReservationView};
 use crate::model::FieldError;
 use crate::model::id::ReservationId;
 use crate::model::port::Holder;
@@ -257,11 +257,33 @@ pub async fn inspect(number: u64, given: Given) -> Answer {
             web.domain.inspect_port(actor, port, &listeners)
         })
         .await?;
+    if !call.is_json() {
+        return Ok(call.show(&format!("Port {port}"), &one_port(&found)));
+    }
     let body = json!({
         "port": found.port, "claim": found.claim,
         "foreign": found.foreign, "in_range": found.in_range,
     });
     Ok(reply::json_with(StatusCode::OK, &body))
+}
+
+fn one_port(found: &PortInspection) -> Markup {
+    html! {
+        div.head { h1 { "Port " (found.port) } a.button href="/ports" { "All ports" } }
+        div.card {
+            p { "Automatic choice " @if found.in_range { "may take it when it is free." } @else { "never takes it: it lies outside the range." } }
+            @if let Some(claim) = &found.claim {
+                dl.facts {
+                    div { dt { "Holder" } dd { (holder(claim)) } }
+                    div { dt { "For" } dd { (claim.claim.purpose.word()) } }
+                    div { dt { "Status" } dd { (badge(claim.status.word())) } }
+                    div { dt { "User" } dd { (claim.username.as_deref().unwrap_or("–")) } }
+                    div { dt { "Since" } dd { (when(claim.claim.claimed_at)) } }
+                }
+            } @else { p { "Nobody holds it." } }
+            @for stranger in &found.foreign { p { (stranger) } }
+        }
+    }
 }
 
 /// `DELETE /ports/{port}` and its form twin: releases a claim that no server needs; answers with what it was.

@@ -117,7 +117,7 @@ fn confirming_again(call: &Call, fault: &Fault) -> Markup {
     html! {
         h1 { "Second factor" }
         (form_alert(Some(fault), &SHOWN))
-        section.card {
+        div.card {
             (confirm_form(call, Some(fault)))
             p { "Or begin anew with another secret:" }
             (action("/account/totp", "Begin anew", "", call.csrf()))
@@ -129,7 +129,7 @@ fn markup(call: &Call, on: bool, offer: Option<(&str, &Markup)>, fault: Option<&
     html! {
         h1 { "Second factor" }
         (form_alert(fault, &SHOWN))
-        section.card {
+        div.card {
             @if on {
                 p { "It is on: signing in asks for a code of your device, or for a recovery code." }
                 form.narrow method="post" action="/account/totp/delete" {
@@ -140,7 +140,7 @@ fn markup(call: &Call, on: bool, offer: Option<(&str, &Markup)>, fault: Option<&
             } @else if let Some((secret, picture)) = offer {
                 p { "Scan this with an authenticator app, or type the secret into it:" }
                 (picture)
-                p { code { (secret) } " " button.quiet.copy type="button" data-copy=(secret) hidden { "Copy" } }
+                p { code { (secret) } " " button.quiet.copy type="button" data-copy=(secret) { "Copy" } }
                 (confirm_form(call, fault))
             } @else {
                 p { "It is off. With it, signing in asks for your password and for a code that a device of yours makes." }
@@ -158,7 +158,7 @@ fn recovery(codes: &[String]) -> Markup {
         div.alert.good {
             p { "It is on. These recovery codes are shown once; each works once when the device is not at hand. Keep them apart from it:" }
             pre { (text) }
-            button.quiet.copy type="button" data-copy=(text) hidden { "Copy" }
+            button.quiet.copy type="button" data-copy=(text) { "Copy" }
         }
         p { a href="/account" { "Back to the account" } }
     }

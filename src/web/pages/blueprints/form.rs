@@ -133,7 +133,7 @@ fn overlay_row(choices: &[Overlay], row: usize, chosen: &str) -> Markup {
     html! {
         li {
             // For the mouse, shown by script; the buttons do the same for everybody.
-            span.grip data-grip aria-hidden="true" title="Drag to move" hidden { "⠿" }
+            span.grip data-grip aria-hidden="true" title="Drag to move" { "⠿" }
             select name="overlay_ids" aria-label="Overlay" {
                 option value="" { "– choose –" }
                 @for overlay in choices {

@@ -39,12 +39,13 @@ fn person(person: &Person) -> Value {
 }
 
 /// What the process uses, as entries of a list of facts.
-pub fn usage(facts: &Facts) -> Markup {
+pub fn usage(facts: Option<&Facts>) -> Markup {
+    let entry = |name: &str, text: Option<String>| html! { div { dt { (name) } dd.number { (text.as_deref().unwrap_or("–")) } } };
     html! {
-        @if let Some(cpu) = facts.cpu_percent { div { dt { "Processor" } dd.number { (cpu) " %" } } }
-        @if let Some(memory) = facts.memory_bytes { div { dt { "Memory" } dd.number { (size(memory)) } } }
-        @if let Some(processes) = facts.processes { div { dt { "Processes" } dd.number { (processes) } } }
-        @if let Some(bytes) = facts.layer_bytes { div { dt { "Written to disk" } dd.number { (size(bytes)) } } }
+        (entry("Processor", facts.and_then(|facts| facts.cpu_percent).map(|cpu| format!("{cpu} %"))))
+        (entry("Memory", facts.and_then(|facts| facts.memory_bytes).map(size)))
+        (entry("Processes", facts.and_then(|facts| facts.processes).map(|count| count.to_string())))
+        (entry("Written to disk", facts.and_then(|facts| facts.layer_bytes).map(size)))
     }
 }
 
@@ -76,7 +77,7 @@ pub async fn section(call: &Call, id: ServerId) -> Result<Markup, Fault> {
     })?;
     let facts = call.web.machine.facts(id);
     Ok(html! {
-        section.card #live hx-get=(format!("/servers/{id}/live")) hx-trigger="every 15s" hx-swap="outerHTML" {
+        section.card #live data-hx-get=(format!("/servers/{id}/live")) data-hx-trigger="every 15s" data-hx-swap="outerHTML" {
             h2 { "Last hour" }
             (graphs(&samples, facts.as_ref()))
             @if let Some(facts) = &facts { (people(facts)) }

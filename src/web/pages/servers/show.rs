@@ -12,7 +12,7 @@ use crate::domain::jobs::JobFilter;
 use crate::domain::servers::ServerView;
 use crate::model::ansi;
 use crate::model::id::ServerId;
-use crate::model::machine::{ConsoleError, Facts};
+use crate::model::machine::{ConsoleError, Facts, Sample};
 use crate::model::server::ActualState;
 use crate::model::time::Timestamp;
 use crate::web::error::{Answer, Fault};
@@ -20,10 +20,12 @@ use crate::web::extract::{Call, Given};
 use crate::web::layout::{badge, csrf_field, live_action, when};
 use crate::web::pages::jobs::coloured;
 use crate::web::sse::console::Lines;
-use crate::web::{json as objects, reply};
+use crate::web::{Web, chart, json as objects, reply};
 
 /// Bytes of console that one page holds at most.
 const LOG_BYTES_MAX: usize = 1 << 20;
+/// Stands where a fact is not known: every fact keeps its place, so that nothing moves when a game starts or ends.
+const NONE: &str = "–";
 /// Lines of console on a page without script.
 const LOG_LINES: u64 = 200;
 
@@ -50,6 +52,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
                 h1 { (server.name) }
                 div.actions {
                     a.button href=(format!("/servers/{id}/files")) { "Files" }
+                    " " a.button href=(format!("/servers/{id}/paths")) { "Who wins a path" }
                     " " a.button href=(format!("/servers/{id}/edit")) { "Change" }
                     " " a.button.danger href=(format!("/servers/{id}/delete")) { "Delete" }
                 }
@@ -84,14 +87,15 @@ pub async fn panel(id: u64, given: Given) -> Answer {
 pub async fn card(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
-    Ok(reply::fragment(card_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref())))
+    let now = now_of(&call, vec![ServerId(id)]).await?;
+    Ok(reply::fragment(card_markup(&call, &view, &now[0])))
 }
 
 fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: &[String]) -> Markup {
     let server = &view.server;
     let id = server.id;
     html! {
-        section.card #panel data-live=(format!("server-{id}")) hx-get=(format!("/servers/{id}/panel")) hx-trigger="live" hx-swap="outerHTML" {
+        div.card #panel data-live=(format!("server-{id}")) data-hx-get=(format!("/servers/{id}/panel")) data-hx-trigger="live" data-hx-swap="outerHTML" {
             div.head {
                 p.state { (badge(view.display_state)) @if view.drift { " " (drift(view)) } }
                 (actions(call, view))
@@ -103,15 +107,16 @@ fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: 
                 div { dt { "Owner" } dd { (view.owner) } }
                 div { dt { "Wanted" } dd { (server.desired_state.word()) } }
                 (facts_markup(facts))
-                @if let Some(at) = server.started_at.filter(|_| server.actual_state == ActualState::Running) {
-                    div { dt { "Running since" } dd { (when(at)) } }
-                    div { dt { "Uptime" } dd { (live::uptime(at, Timestamp::now())) } }
-                }
+                @let since = server.started_at.filter(|_| server.actual_state == ActualState::Running);
+                div { dt { "Running since" } dd { @if let Some(at) = since { (when(at)) } @else { (NONE) } } }
+                div { dt { "Uptime" } dd { @if let Some(at) = since { (live::uptime(at, Timestamp::now())) } @else { (NONE) } } }
             }
             (pending::badge(pending))
             @if let Some(error) = &server.last_error { div.alert.bad { p { "Last error" } pre { (error) } } }
-            @for job in &view.active {
-                p { (badge(job.state.word())) " " a href=(format!("/jobs/{}", job.id)) { (job.operation.word()) " (job " (job.id) ")" } }
+            div.active {
+                @for job in &view.active {
+                    p { (badge(job.state.word())) " " a href=(format!("/jobs/{}", job.id)) { (job.operation.word()) " (job " (job.id) ")" } }
+                }
             }
         }
     }
@@ -119,12 +124,10 @@ fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: 
 
 fn facts_markup(facts: Option<&Facts>) -> Markup {
     html! {
-        @if let Some(facts) = facts {
-            div { dt { "Players" } dd.number { (players(facts)) } }
-            @if let Some(map) = &facts.map { div { dt { "Map" } dd { (map) } } }
-            @if let Some(ping) = facts.ping_ms { div { dt { "Answers in" } dd.number { (ping) " ms" } } }
-            (live::usage(facts))
-        }
+        div { dt { "Players" } dd.number { (facts.map_or_else(|| NONE.to_owned(), players)) } }
+        div { dt { "Map" } dd { (facts.and_then(|facts| facts.map.as_deref()).unwrap_or(NONE)) } }
+        div { dt { "Answers in" } dd.number { (facts.and_then(|facts| facts.ping_ms).map_or_else(|| NONE.to_owned(), |ms| format!("{ms} ms"))) } }
+        (live::usage(facts))
     }
 }
 
@@ -149,7 +152,7 @@ fn address(call: &Call, port: u16) -> Markup {
     html! {
         @if host.is_empty() { span.number { (port) } } @else {
             a.number href=(format!("steam://connect/{address}")) { (address) }
-            " " button.quiet.copy type="button" data-copy=(address) hidden { "Copy" }
+            " " button.quiet.copy type="button" data-copy=(address) { "Copy" }
         }
     }
 }
@@ -186,12 +189,31 @@ fn actions(call: &Call, view: &ServerView) -> Markup {
     }
 }
 
+/// What a card tells of a game besides its record.
+pub struct CardFacts {
+    facts: Option<Facts>,
+    hour: Vec<Sample>,
+}
+
+/// What is known of each of these games now.
+pub async fn now_of(call: &Call, servers: Vec<ServerId>) -> Result<Vec<CardFacts>, Fault> {
+    let one = |web: &Web, id: ServerId| CardFacts { facts: web.machine.facts(id), hour: web.machine.history(id) };
+    call.run(move |web, _| Ok(servers.into_iter().map(|id| one(web, id)).collect())).await
+}
+
+/// A picture that moves once a minute, so that a card is the same until something happened.
+fn this_minute() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp(now.0 - now.0.rem_euclid(60_000))
+}
+
 /// A server on the dashboard.
-pub fn card_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Markup {
+pub fn card_markup(call: &Call, view: &ServerView, now: &CardFacts) -> Markup {
+    let facts = now.facts.as_ref();
     let server = &view.server;
     let id = server.id;
     html! {
-        article.card.server data-live=(format!("server-{id}")) hx-get=(format!("/servers/{id}/card")) hx-trigger="live" hx-swap="outerHTML" {
+        article.card.server data-live=(format!("server-{id}")) data-hx-get=(format!("/servers/{id}/card")) data-hx-trigger="live" data-hx-swap="outerHTML" {
             div.head {
                 h2 { a href=(format!("/servers/{id}")) { (server.name) } }
                 p.state { (badge(view.display_state)) @if view.drift { " " (drift(view)) } }
@@ -212,6 +234,7 @@ pub fn card_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Mar
                     } @else { "–" }
                 } }
             }
+            (chart::spark(&now.hour, this_minute()))
             (actions(call, view))
         }
     }
@@ -220,7 +243,7 @@ pub fn card_markup(call: &Call, view: &ServerView, facts: Option<&Facts>) -> Mar
 fn console_markup(call: &Call, id: ServerId) -> Markup {
     html! {
         div.console data-console=(format!("/servers/{id}/logs/stream?lines={LOG_LINES}&colours=1")) {
-            div.console-tools hidden {
+            div.console-tools {
                 label { "Search " input type="search" data-search autocomplete="off"; }
                 button.quiet type="button" data-copy-log { "Copy" }
                 span.muted data-status { "connecting" }
@@ -257,7 +280,7 @@ pub async fn logs(id: u64, given: Given) -> Answer {
         &format!("Console of {}", view.server.name),
         &html! {
             div.head { h1 { "Console of " (view.server.name) } a.button href=(format!("/servers/{id}")) { "Back" } }
-            section.card {
+            div.card {
                 pre.log tabindex="0" { @for (_, text) in &lines { (coloured(text)) "\n" } @if lines.is_empty() { "Nothing yet." } }
             }
         },
