@@ -209,7 +209,6 @@ fn shown(line: &[u8]) -> String {
     plain(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']))
 }
 
-
 /// Follows a console to the end of its server, over restarts of game and daemon: each line once.
 async fn follow(client: &Client, id: ServerId, lines: usize) -> Result<()> {
     let mut from = format!("lines={lines}");
@@ -308,7 +307,11 @@ mod tests {
                 rest.extend_from_slice(piece);
                 print_lines(&mut rest, &mut out).unwrap();
             }
-            assert_eq!((String::from_utf8(out).unwrap(), shown(&rest)), ("ab\tc\ndef\n".into(), "last".into()), "{size}");
+            assert_eq!(
+                (String::from_utf8(out).unwrap(), shown(&rest)),
+                ("ab\tc\ndef\n".into(), "last".into()),
+                "{size}"
+            );
         }
         let (mut endless, mut out) = (vec![b'x'; LINE + 1], Vec::new());
         print_lines(&mut endless, &mut out).unwrap();
