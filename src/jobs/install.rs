@@ -5,15 +5,20 @@
 //! nothing behind and changes nothing: servers keep the layers that they have. Once its build is published, the job has
 //! succeeded, whatever ends after that.
 
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::attempt::Attempt;
 use super::{Context, Ending, Run, blocking, layers as housekeeping, steamcmd};
-use crate::host::paths::Run as HostRun;
-use crate::host::shim::client::{Adoption, Client, Event, adopt as adopt_shim};
+use crate::host::paths::{Paths, Run as HostRun};
+use crate::host::shim::client::{self as shim, Adoption, Client, Event, adopt as adopt_shim};
 use crate::host::steam::{DISK_FULL, Strategy};
 use crate::host::steamcmd::Program;
 use crate::host::{fetch, instance, layers};
 use crate::model::build::Build;
-use crate::model::id::JobId;
+use crate::model::id::{JobId, LayerId};
 use crate::model::job::Job;
 use crate::model::machine::Progressing;
 
@@ -24,8 +29,12 @@ pub const STEPS: &[&str] = &["check", "steamcmd", "layer", "download", "verify",
 /// What the game takes, for the warning before the download.
 const GAME_BYTES: u64 = 9 << 30;
 
+/// How long a program that is told to end at once may take to.
+const END: Duration = Duration::from_secs(30);
+
 /// Installs that go on: those whose shim still works or has just ended, and those that have no more to do than to publish
-/// or to say that they have. What other installs left is removed.
+/// or to say that they have. What other installs left is ended and removed; what cannot be is said, and stays: a daemon
+/// that does not start for it would help nobody.
 pub async fn adopt(context: &Context, running: &[Job]) -> Result<Vec<JobId>, String> {
     let mut adopted = Vec::new();
     let mut busy = Vec::new();
@@ -36,7 +45,13 @@ pub async fn adopt(context: &Context, running: &[Job]) -> Result<Vec<JobId>, Str
             .map_err(|error| error.to_string())?
             .map_err(|refusal| refusal.to_string())?;
         let attempt = Attempt::load(&context.paths, id);
-        let found = adopt_shim(&context.paths, HostRun::Install(id)).await.map_err(|error| error.to_string())?;
+        let found = match adopt_shim(&context.paths, HostRun::Install(id)).await {
+            Ok(found) => found,
+            Err(error) => {
+                log::error!("install job {id} cannot go on: its shim cannot be asked: {error}");
+                continue;
+            }
+        };
         let is_judged = matches!(job.step.as_deref(), Some("verify" | "publish"));
         match (published, attempt, found) {
             // What ran on was a compaction; it begins anew.
@@ -56,23 +71,52 @@ pub async fn adopt(context: &Context, running: &[Job]) -> Result<Vec<JobId>, Str
             (None, None | Some(_), found) => end(found).await,
         }
     }
-    let (paths, keep) = (context.paths.clone(), adopted.clone());
-    tokio::task::spawn_blocking(move || {
-        let runs = crate::host::shim::client::runs(&paths)?;
-        for run in runs {
-            if let HostRun::Install(job) = run
-                && !keep.contains(&job)
-            {
-                instance::remove_run(&paths, run)?;
-            }
+    sweep(context, &adopted, busy).await;
+    Ok(adopted)
+}
+
+/// Removes what installs left that do not go on. `busy`: new layers of those that do.
+async fn sweep(context: &Context, adopted: &[JobId], mut busy: Vec<LayerId>) {
+    let stays = |error: &dyn Display| log::error!("what an earlier install left stays for now: {error}");
+    let runs = shim::runs(&context.paths).unwrap_or_else(|error| {
+        stays(&error);
+        Vec::new()
+    });
+    for run in runs {
+        let HostRun::Install(job) = run else { continue };
+        if adopted.contains(&job) {
+            continue;
         }
-        fetch::sweep(&paths).map_err(|error| std::io::Error::other(error.to_string()))?;
-        layers::sweep(&paths, &busy)
+        let attempt = Attempt::load(&context.paths, job);
+        if let Err(error) = end_and_remove(&context.paths, job).await {
+            stays(&error);
+            // Something may still write there.
+            busy.extend(attempt.map(|attempt| attempt.layer));
+        }
+    }
+    let paths = context.paths.clone();
+    let swept = blocking(move || {
+        fetch::sweep(&paths).map_err(|error| Ending::failed(error.to_string()))?;
+        layers::sweep(&paths, &busy).map_err(|error| Ending::failed(error.to_string()))
+    });
+    if let Err(error) = swept.await {
+        stays(&error);
+    }
+}
+
+/// Ends what an install still runs, and removes its folder. A job may end before its shim: when its console cannot be
+/// read, say.
+async fn end_and_remove(paths: &Paths, job: JobId) -> Result<(), Ending> {
+    match adopt_shim(paths, HostRun::Install(job)).await {
+        Ok(found) => end(found).await,
+        // Removing says what is wrong, if that is.
+        Err(error) => log::warn!("the shim of install job {job} cannot be asked: {error}"),
+    }
+    let paths = paths.clone();
+    blocking(move || {
+        instance::remove_run(&paths, HostRun::Install(job)).map_err(|error| Ending::failed(error.to_string()))
     })
     .await
-    .map_err(|error| error.to_string())?
-    .map_err(|error| format!("what an interrupted install left cannot be removed: {error}"))?;
-    Ok(adopted)
 }
 
 /// Carries it out.
@@ -90,9 +134,9 @@ async fn clean(run: &Run, failed: bool) -> Result<(), Ending> {
     let (paths, job) = (run.context.paths.clone(), run.job.id);
     let attempt = Attempt::load(&paths, job);
     let is_published = !failed || run.domain(move |domain| domain.build_of_job(job)).await?.is_some();
+    end_and_remove(&paths, job).await?;
     blocking(move || {
         let failed = |error: std::io::Error| Ending::failed(error.to_string());
-        instance::remove_run(&paths, HostRun::Install(job)).map_err(failed)?;
         match attempt {
             Some(attempt) if !is_published => {
                 // It may have got its final name before the store refused to know of it.
@@ -203,8 +247,8 @@ async fn begin(run: &Run) -> Result<(Ready, Attempt), Ending> {
 
 async fn end(found: Adoption) {
     let Adoption::Running(mut client) = found else { return };
-    if client.kill().await.is_ok() {
-        gone(&mut client).await;
+    if client.kill().await.is_ok() && timeout(END, gone(&mut client)).await.is_err() {
+        log::warn!("process {} was killed and does not end", client.pid());
     }
 }
 

@@ -2,7 +2,12 @@
 //! the text that an admin needs.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
+use left4me::domain::{Domain, Rules};
+use left4me::live::Hub;
+use left4me::model::port::PortRange;
+use left4me::store::Store;
 use serde_json::{Value, json};
 
 use crate::support::panel::{Panel, Setup};
@@ -217,6 +222,53 @@ fn a_cancelled_install_ends_its_whole_tree_and_leaves_nothing() {
     let job = panel.finished(&job);
     assert_eq!((&job["state"], &job["error"]), (&json!("cancelled"), &Value::Null));
     assert_eq!(sleeps(), 0);
+    nothing_left(&panel);
+}
+
+/// An install in the middle of its download.
+fn downloading(panel: &Panel) -> Value {
+    let job = panel.admin("POST", "/admin/install", &Value::Null).expect(202).json();
+    eventually("the download", || panel.job_log(&job).contains("downloading").then_some(()));
+    job
+}
+
+#[test]
+fn an_install_whose_console_cannot_be_read_fails_and_ends_what_it_runs() {
+    let stand_in = StandIn::of("gated");
+    let panel = stand_in.panel();
+    let job = downloading(&panel);
+    let console = panel.data(&format!("runtime/install-{}/console", job["id"]));
+    fs::set_permissions(&console, fs::Permissions::from_mode(0o000)).expect("permissions");
+    StandIn::let_go(&panel);
+    let job = panel.finished(&job);
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job["error"].as_str().is_some_and(|error| error.contains("output cannot be read")), "{job}");
+    assert!(!panel.job_log(&job).contains("cannot be removed"), "{}", panel.job_log(&job));
+    nothing_left(&panel);
+}
+
+#[test]
+fn a_shim_that_outlived_its_install_is_ended_when_the_daemon_starts() {
+    let stand_in = StandIn::of("gated");
+    let mut panel = stand_in.panel();
+    let job = downloading(&panel);
+    panel.kill();
+    {
+        // As after a job that ended without its shim.
+        let store = Store::open(&panel.data("left4me.redb"), Hub::new()).expect("the store");
+        let rules = Rules {
+            port_range: PortRange::default(),
+            max_servers_per_user: 10,
+            overlay_root: panel.data("overlays"),
+            data_dir: panel.data(""),
+            signup_open: true,
+            log_line_max_chars: 4096,
+            log_replay_limit: 2000,
+        };
+        Domain::new(store, rules).interrupt_jobs(&[]).expect("an interruption");
+    }
+    panel.start_again();
+    assert_eq!(panel.get(&format!("/jobs/{}", job["id"]))["state"], "interrupted");
     nothing_left(&panel);
 }
 
