@@ -1,10 +1,10 @@
 //! What a game wrote: the entries of its instance's own layer, and what each of them hides.
 //!
-//! Called by supervise, for pages. The game is not trusted: it may have left links, pipes and any names there, so folders
-//! are opened beneath the layer and nothing is followed out of it.
+//! Called by supervise, for pages. The game is not trusted: it may have left links, pipes, folders that nobody may read and
+//! any names there, so each folder on the way is opened by itself, and nothing is followed.
 
 use std::fs::{self, Metadata};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use super::instance::{self, overlay_layer};
 use super::paths::Paths;
 use crate::model::id::HostId;
-use crate::model::machine::{FilesError, WrittenEntry, WrittenKind, WrittenOver};
-use crate::sys::fs::{open_beneath, path_of};
+use crate::model::machine::{FilesError, WrittenEntry, WrittenFolder, WrittenKind, WrittenOver};
+use crate::sys::fs::{open_beneath, open_readable_beneath, path_of};
 
 /// Most entries that one look shows: a game can write any number.
 const ENTRIES_MAX: usize = 5_000;
@@ -21,36 +21,46 @@ const ENTRIES_MAX: usize = 5_000;
 /// A lower layer, and the folder in it that is looked at.
 type Lower = (WrittenOver, OwnedFd);
 
-/// Entries of the folder `path` of what the game wrote: folders first, then by name. A server that never ran wrote
-/// nothing.
-pub fn list(paths: &Paths, host: HostId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
+/// The folder `path` of what the game wrote. A server that never ran wrote nothing.
+pub fn list(paths: &Paths, host: HostId, path: &str) -> Result<WrittenFolder, FilesError> {
     let upper = paths.upper(host);
     if path.is_empty() && !upper.is_dir() {
-        return Ok(Vec::new());
+        return Ok(WrittenFolder::default());
     }
-    let folder = open_beneath(&upper, Path::new(path)).map_err(|_| FilesError::Missing)?;
+    // Pages show the text to users: where it lies is the admin's business.
+    let wrong = |error: io::Error| {
+        log::error!("{} cannot be read: {error}", upper.join(path).display());
+        FilesError::Machine(format!("what the game wrote there cannot be read: {}", error.kind()))
+    };
+    let folder = open_readable_beneath(&upper, Path::new(path)).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => wrong(error),
+        _ => FilesError::Missing,
+    })?;
     let lowers = lowers(paths, host, path);
-    let wrong =
-        |error: io::Error| FilesError::Machine(format!("reading {} failed: {error}", upper.join(path).display()));
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path_of(&folder)).map_err(wrong)?.take(ENTRIES_MAX) {
+    let mut found = WrittenFolder::default();
+    for entry in fs::read_dir(path_of(&folder)).map_err(wrong)? {
+        if found.entries.len() == ENTRIES_MAX {
+            found.is_cut = true;
+            break;
+        }
         let entry = entry.map_err(wrong)?;
         let metadata = match entry.metadata() {
             Ok(metadata) => metadata,
             // It went while it was looked at: the game may be running.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(wrong(error)),
         };
         let kind = kind(&metadata);
         let hides = |(_, lower): &&Lower| fs::symlink_metadata(path_of(lower).join(entry.file_name())).is_ok();
-        found.push(WrittenEntry {
+        found.entries.push(WrittenEntry {
             name: entry.file_name().to_string_lossy().into_owned(),
             kind,
             bytes: if kind == WrittenKind::File { metadata.len() } else { 0 },
             over: if kind == WrittenKind::Folder { None } else { lowers.iter().find(hides).map(|(over, _)| *over) },
         });
     }
-    found.sort_by(|a, b| (a.kind != WrittenKind::Folder, &a.name).cmp(&(b.kind != WrittenKind::Folder, &b.name)));
+    let place = |entry: &WrittenEntry| (entry.kind != WrittenKind::Folder, entry.name.clone());
+    found.entries.sort_by_cached_key(place);
     Ok(found)
 }
 
@@ -94,7 +104,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let paths = Paths::new(base.path(), base.path().join("overlays"));
         let host = HostId::of(ServerId(1));
-        assert_eq!(list(&paths, host, "").unwrap(), vec![], "it never ran");
+        assert_eq!(list(&paths, host, "").unwrap(), WrittenFolder::default(), "it never ran");
         let overlay = SpecOverlay { id: OverlayId(3), path: None, revision: Some(1) };
         let spec = InstanceSpec {
             version: SPEC_VERSION,
@@ -124,7 +134,7 @@ mod tests {
             fs::write(file, "xy").unwrap();
         }
         std::os::unix::fs::symlink("/etc", own.join("out")).unwrap();
-        let found = list(&paths, host, "cfg").unwrap();
+        let found = list(&paths, host, "cfg").unwrap().entries;
         let seen: Vec<_> = found.iter().map(|entry| (entry.name.as_str(), entry.kind, entry.over)).collect();
         assert_eq!(
             seen,
@@ -140,5 +150,29 @@ mod tests {
         for bad in ["cfg/out", "..", "../..", "cfg/both", "nothing", "/etc"] {
             assert_eq!(list(&paths, host, bad), Err(FilesError::Missing), "{bad}");
         }
+    }
+
+    #[test]
+    fn folders_that_nobody_may_read_are_shown_and_what_is_left_out_is_said() {
+        use std::os::unix::fs::PermissionsExt;
+        let base = tempfile::tempdir().unwrap();
+        let paths = Paths::new(base.path(), base.path().join("overlays"));
+        let host = HostId::of(ServerId(1));
+        let outer = paths.upper(host).join("outer");
+        fs::create_dir_all(outer.join("inner")).unwrap();
+        for number in 0..=ENTRIES_MAX {
+            fs::write(outer.join("inner").join(number.to_string()), "").unwrap();
+        }
+        for folder in [&outer.join("inner"), &outer, &paths.upper(host)] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        let found = list(&paths, host, "outer/inner").unwrap();
+        assert_eq!((found.entries.len(), found.is_cut), (ENTRIES_MAX, true));
+        // Also said by root, who may read everything: the rights are given, not passed over.
+        assert_eq!(fs::metadata(&outer).unwrap().permissions().mode() & 0o777, 0o500);
+        fs::set_permissions(outer.join("inner"), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::remove_file(outer.join("inner").join("7")).unwrap();
+        let found = list(&paths, host, "outer/inner").unwrap();
+        assert_eq!((found.entries.len(), found.is_cut), (ENTRIES_MAX, false));
     }
 }

@@ -238,6 +238,15 @@ pub struct WrittenEntry {
     pub over: Option<WrittenOver>,
 }
 
+/// A folder of what a game wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WrittenFolder {
+    /// Folders first, then by name.
+    pub entries: Vec<WrittenEntry>,
+    /// It has more than these: a game can write any number, and not all are read.
+    pub is_cut: bool,
+}
+
 /// Why what a game wrote could not be thrown away.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResetError {
@@ -305,8 +314,8 @@ pub trait Machine: Send + Sync {
     fn upload(&self, overlay: OverlayId) -> Result<Box<dyn Arriving>, FilesError>;
     /// Entries of the folder `path` of a revision, or of an addon in it, folders first. Blocks on files.
     fn revision_folder(&self, overlay: OverlayId, number: u64, path: &str) -> Result<Vec<FileEntry>, FilesError>;
-    /// Entries of the folder `path` of what the game wrote, folders first. Blocks on files.
-    fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError>;
+    /// The folder `path` of what the game wrote. Blocks on files.
+    fn written_files(&self, server: ServerId, path: &str) -> Result<WrittenFolder, FilesError>;
     /// Files and entries of addons in these layers (the highest first) whose path contains `wanted`, in whichever case.
     /// Blocks on files.
     fn search_layers(&self, stack: &[StackLayer], wanted: &str) -> LayerSearch;

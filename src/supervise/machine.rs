@@ -12,7 +12,7 @@ use crate::model::id::{HostId, OverlayId, ServerId};
 use crate::model::layers::{LayerSearch, StackLayer};
 use crate::model::machine::{
     Arriving, Check, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine,
-    ResetError, Sample, StrayError, WrittenEntry,
+    ResetError, Sample, StrayError, WrittenFolder,
 };
 use crate::model::port::{Listeners, StrayGame};
 use crate::model::spec::InstanceSpec;
@@ -86,7 +86,7 @@ impl Machine for SupervisorHandle {
         archive::list(&self.0.context.paths, overlay, number, path)
     }
 
-    fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
+    fn written_files(&self, server: ServerId, path: &str) -> Result<WrittenFolder, FilesError> {
         written::list(&self.0.context.paths, HostId::of(server), path)
     }
 

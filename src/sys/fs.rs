@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -34,7 +34,23 @@ pub fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     open_under(root, path, OFlags::PATH | FOLDER)
 }
 
-/// The same for reading a file. Whatever else lies there (a pipe, say) does not hold the caller up.
+/// Opens the folder `path` beneath `root` to list it. Each name on the way is opened by itself, so neither a symlink nor
+/// `..` leads anywhere, and what its owner (we, outside) may not read is made readable.
+pub fn open_readable_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
+    let mut folder = open_readable(CWD, root.as_os_str())?;
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => folder = open_readable(&folder, name)?,
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        }
+    }
+    Ok(folder)
+}
+
+/// [`open_beneath`] for reading a file. Whatever else lies there (a pipe, say) does not hold the caller up.
 pub fn open_file_beneath(root: &Path, path: &Path) -> io::Result<std::fs::File> {
     let file = std::fs::File::from(open_under(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC)?);
     if file.metadata()?.is_file() {

@@ -114,6 +114,11 @@ impl Call {
 
     /// A list that is short: all of it, unless a part is asked for. Its cursors count.
     pub fn short_list<T>(&self, items: &[T], one: impl Fn(&T) -> Value) -> Answer {
+        Ok(json_with(StatusCode::OK, &self.short_page(items, one)?))
+    }
+
+    /// [`Self::short_list`] as an object that the caller may say more in.
+    pub fn short_page<T>(&self, items: &[T], one: impl Fn(&T) -> Value) -> Result<Value, Fault> {
         let page = self.page()?;
         let start: usize = match &page.cursor {
             None => 0,
@@ -125,7 +130,7 @@ impl Call {
         let list: Vec<Value> = items.iter().skip(start).take(limit).map(one).collect();
         let end = start.saturating_add(limit);
         let next = (end < items.len()).then(|| end.to_string());
-        Ok(json_with(StatusCode::OK, &json!({ "items": list, "next": next })))
+        Ok(json!({ "items": list, "next": next }))
     }
 }
 

@@ -22,7 +22,7 @@ use left4me::model::id::{HostId, OverlayId, ServerId};
 use left4me::model::layers::{LayerSearch, StackLayer};
 use left4me::model::machine::{
     Arriving, Check, ConsoleChunk, ConsoleCursor, ConsoleError, Facts, FileEntry, FilesError, Later, Machine, Outcome,
-    ResetError, Sample, StrayError, WrittenEntry,
+    ResetError, Sample, StrayError, WrittenFolder,
 };
 use left4me::model::port::{Listeners, PortRange, StrayGame};
 use left4me::model::spec::InstanceSpec;
@@ -138,7 +138,7 @@ impl Machine for FakeMachine {
         archive::list(&self.paths, overlay, number, path)
     }
 
-    fn written_files(&self, server: ServerId, path: &str) -> Result<Vec<WrittenEntry>, FilesError> {
+    fn written_files(&self, server: ServerId, path: &str) -> Result<WrittenFolder, FilesError> {
         written::list(&self.paths, HostId::of(server), path)
     }
 

@@ -835,7 +835,8 @@ async fn what_a_game_wrote_is_shown_to_its_owner_and_thrown_away_once_it_has_end
     let (user, other) = (site.user("user").await, site.user("other").await);
     let id = server(&user, "My Practice", blueprint(&user, "plan").await).await;
     let (path, reset) = (format!("/servers/{id}/files"), format!("/servers/{id}/reset-layer"));
-    assert_eq!(user.get_json(&path).await.is(200).json(), json!({ "items": [], "next": null }));
+    let nothing = json!({ "items": [], "next": null, "left_out": false });
+    assert_eq!(user.get_json(&path).await.is(200).json(), nothing);
     let upper = site.folder.path().join(format!("instances/{id}/upper"));
     let write = || {
         std::fs::create_dir_all(upper.join("left4dead2/logs")).unwrap();
@@ -846,6 +847,17 @@ async fn what_a_game_wrote_is_shown_to_its_owner_and_thrown_away_once_it_has_end
     assert_eq!(got["items"], json!([{ "name": "<b>.log", "kind": "file", "bytes": 4, "hides": null }]));
     let page = user.get(&format!("{path}?path=left4dead2/logs")).await.is(200).body;
     assert!(page.contains("&lt;b&gt;.log") && !page.contains("<b>.log"), "{page}");
+    // Hidden by the game, and more than one look reads.
+    let many = upper.join("left4dead2/many");
+    std::fs::create_dir(&many).unwrap();
+    for number in 0..5001 {
+        std::fs::write(many.join(number.to_string()), "").unwrap();
+    }
+    std::fs::set_permissions(&many, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    let got = user.get_json(&format!("{path}?path=left4dead2/many")).await.is(200).json();
+    assert_eq!((got["items"].as_array().unwrap().len(), &got["left_out"]), (5000, &json!(true)));
+    let page = user.get(&format!("{path}?path=left4dead2/many")).await.is(200).body;
+    assert!(page.contains("There are more than these 5000"), "{page}");
     for bad in ["..", "left4dead2/../../..", "nothing"] {
         user.get_json(&format!("{path}?path={bad}")).await.is(404);
     }

@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 use serde_json::{Value, json};
+use warp::http::StatusCode;
 
 use crate::domain::servers::ServerView;
 use crate::model::id::ServerId;
-use crate::model::machine::{WrittenEntry, WrittenKind, WrittenOver};
+use crate::model::machine::{WrittenEntry, WrittenFolder, WrittenKind, WrittenOver};
 use crate::model::overlay::Overlay;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
@@ -23,15 +24,17 @@ async fn show(call: &Call, id: ServerId, fault: Option<&Fault>) -> Answer {
     let (view, overlays) =
         call.run(move |web, actor| Ok((web.domain.server(actor, id)?, web.domain.overlay_choices(actor)?))).await?;
     let folder = path.clone();
-    let entries = call.run(move |web, _| Ok(web.machine.written_files(id, &folder))).await??;
+    let found = call.run(move |web, _| Ok(web.machine.written_files(id, &folder))).await??;
     let hides = |entry: &WrittenEntry| entry.over.map(|over| hidden(over, &overlays));
     if call.is_json() {
         let one = |entry: &WrittenEntry| -> Value {
             json!({ "name": entry.name, "kind": entry.kind.word(), "bytes": entry.bytes, "hides": hides(entry) })
         };
-        return call.short_list(&entries, one);
+        let mut page = call.short_page(&found.entries, one)?;
+        page["left_out"] = found.is_cut.into();
+        return Ok(reply::json_with(StatusCode::OK, &page));
     }
-    let markup = markup(call, &view, &path, &entries, &hides, fault);
+    let markup = markup(call, &view, &path, &found, &hides, fault);
     let title = format!("Files of {}", view.server.name);
     Ok(fault.map_or_else(|| call.show(&title, &markup), |fault| call.show_refused(&title, &markup, fault)))
 }
@@ -50,11 +53,12 @@ fn markup(
     call: &Call,
     view: &ServerView,
     path: &str,
-    entries: &[WrittenEntry],
+    found: &WrittenFolder,
     hides: &dyn Fn(&WrittenEntry) -> Option<String>,
     fault: Option<&Fault>,
 ) -> Markup {
     let id = view.server.id;
+    let entries = &found.entries;
     let link = |path: &str| {
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("path", path).finish();
         format!("/servers/{id}/files?{query}")
@@ -63,6 +67,7 @@ fn markup(
     html! {
         div.head { h1 { "Files of " a href=(format!("/servers/{id}")) { (view.server.name) } } }
         p { "What the game wrote, in " code { "/" (path) } ". It lies over the blueprint's overlays and the game: what it hides stays hidden when they change." }
+        @if found.is_cut { p.hint { "There are more than these " (entries.len()) ": the others are left out." } }
         div.card.scroll {
             table {
                 thead { tr { th { "Name" } th { "Size" } th { "Hides" } } }
