@@ -104,6 +104,9 @@ pub fn upper_bytes(upper: &Path, enough: u64) -> io::Result<Option<u64>> {
 }
 
 /// Bytes of overlay files without a name that these processes hold open.
+///
+/// A process that makes itself undumpable does not hide (measured): its namespace is ours, and so are its descriptors. What
+/// only a mapping holds is not seen: the kernel shows the sizes of mappings, not of their files. Quotas are the hard limit.
 fn removed_bytes(pids: &[i32]) -> u64 {
     let mut known = HashSet::new();
     let mut sum = 0;
