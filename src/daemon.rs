@@ -146,6 +146,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let machine: Arc<dyn Machine> = handle;
 
     let overlay_paths = paths.clone();
+    let specs = Arc::new(tokio::sync::RwLock::new(()));
     let context = Arc::new(jobs::Context {
         domain: domain.clone(),
         paths,
@@ -155,7 +156,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
         workers: config.job_workers,
         steamcmd: config.steamcmd_path(),
         steamcmd_url: config.steamcmd_url.clone(),
-        specs: tokio::sync::RwLock::new(()),
+        specs: specs.clone(),
         timeouts: jobs::Timeouts::new(Duration::from_secs(config.start_timeout_seconds)),
         line_max: config.job_log_line_max_chars,
     });
@@ -185,7 +186,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
     let sweeper = tokio::spawn(sweep(tidied));
-    let collector = tokio::spawn(leftovers::follow(domain.clone(), overlay_paths, left, overlays_changed));
+    let collector = tokio::spawn(leftovers::follow(domain.clone(), overlay_paths, specs, left, overlays_changed));
 
     ready(&Ready { address, domain: &domain });
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };

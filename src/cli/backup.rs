@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::client::Client;
 use super::reach::{Reach, hand_over};
 use crate::config::Config;
+use crate::host::restored;
 use crate::live::Hub;
 use crate::store::{Store, StoreError};
 
@@ -62,6 +63,9 @@ pub async fn restore(config: &Config, file: &Path) -> Result<()> {
         match kept {
             Some(kept) => {
                 println!("{} is in place; the store that was there is now {}", file.display(), kept.display());
+                println!(
+                    "for a day nothing is removed that only the other store knows: until then it can be restored in its turn"
+                );
             }
             None => println!("{} is in place", file.display()),
         }
@@ -95,6 +99,9 @@ fn swap(file: &Path, target: &Path) -> Result<Option<PathBuf>> {
             }
             // A damaged store is what people restore over.
             Err(other) => log::warn!("the store that is replaced: {other}"),
+        }
+        if let Some(folder) = target.parent() {
+            restored::note(folder).with_context(|| format!("a note in {} cannot be written", folder.display()))?;
         }
         let to = free_name(target);
         std::fs::rename(target, &to).with_context(|| format!("{} cannot be kept", target.display()))?;

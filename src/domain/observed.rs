@@ -100,6 +100,9 @@ impl Domain {
         self.write(|tx| {
             tx.never_again("server", taken.server)?;
             tx.never_again("overlay", taken.overlay)?;
+            for (overlay, number) in &taken.revisions {
+                tx.never_again(&super::revisions::numbers_of(*overlay), *number)?;
+            }
             tx.never_again("layer", taken.layer)?;
             Ok(tx.never_again("job", taken.job)?)
         })

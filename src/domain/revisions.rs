@@ -33,7 +33,7 @@ impl Domain {
         require_admin(actor)?;
         self.write(|tx| {
             managed(&overlay_of(tx, id)?)?;
-            Ok(tx.next_number(&format!("revision of overlay {id}"))?)
+            Ok(tx.next_number(&numbers_of(id))?)
         })
     }
 
@@ -111,6 +111,11 @@ impl Domain {
             Ok(overlay)
         })
     }
+}
+
+/// What the numbers of an overlay's revisions are counted as.
+pub(super) fn numbers_of(id: OverlayId) -> String {
+    format!("revision of overlay {id}")
 }
 
 fn managed(overlay: &Overlay) -> Result<()> {

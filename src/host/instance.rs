@@ -13,7 +13,7 @@ use super::paths::{Paths, Run};
 use super::sandbox::layer::{self, LayerError};
 use super::sandbox::{GAME, HOME};
 use super::shim::state::{lock_path, take_lock};
-use crate::model::id::{HostId, LayerId, ServerId};
+use crate::model::id::{HostId, LayerId, OverlayId, ServerId};
 use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay};
 use crate::sys;
 
@@ -231,14 +231,23 @@ pub fn reset_layer(paths: &Paths, host: HostId) -> Result<(), InstanceError> {
     Ok(())
 }
 
-/// Game layers that instances of this box have mounted or may mount: those in the specs of all but the `idle`, which
-/// nothing starts, and of an idle one that runs nevertheless.
+/// What the specs of instances name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Game layers.
+    pub layers: BTreeSet<LayerId>,
+    /// Revisions of managed overlays.
+    pub revisions: BTreeSet<(OverlayId, u64)>,
+}
+
+/// What instances of this box have mounted or may mount: what is in the specs of all but the `idle`, which nothing
+/// starts, and of an idle one that runs nevertheless.
 ///
 /// # Errors
 /// A spec that cannot be read: then nobody knows what is in use.
-pub fn layers_in_use(paths: &Paths, idle: &BTreeSet<ServerId>) -> Result<BTreeSet<LayerId>, InstanceError> {
+pub fn in_use(paths: &Paths, idle: &BTreeSet<ServerId>) -> Result<InUse, InstanceError> {
     let instances = paths.data_dir.join("instances");
-    let mut used = BTreeSet::new();
+    let mut used = InUse::default();
     for entry in fs::read_dir(&instances).map_err(io_error("cannot read", &instances))? {
         let name = entry.map_err(io_error("cannot read", &instances))?.file_name();
         let Some(server) = name.to_str().and_then(|name| name.parse::<ServerId>().ok()) else { continue };
@@ -247,7 +256,10 @@ pub fn layers_in_use(paths: &Paths, idle: &BTreeSet<ServerId>) -> Result<BTreeSe
             continue;
         }
         match read_spec(paths, host) {
-            Ok(spec) => used.extend(spec.game),
+            Ok(spec) => {
+                used.revisions.extend(spec.overlays.iter().filter_map(|own| Some((own.id, own.revision?))));
+                used.layers.extend(spec.game);
+            }
             // It was never initialized: there is nothing that could be started.
             Err(InstanceError::NoSpec(_)) => {}
             Err(error) => return Err(error),

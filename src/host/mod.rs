@@ -15,6 +15,7 @@ pub mod paths;
 pub mod ports;
 pub mod probe;
 pub mod remedy;
+pub mod restored;
 pub mod sandbox;
 pub mod shim;
 pub mod stack;

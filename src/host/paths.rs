@@ -156,10 +156,13 @@ impl Paths {
         // `7`, `7.new` and `7.work` are all of layer 7.
         let number = |name: &String| name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
         let most = |folder: &Path| names(folder).iter().filter_map(number).max().unwrap_or(0);
+        let managed = self.data_dir.join("managed");
+        let overlays = names(&managed).into_iter().filter_map(|name| name.parse::<OverlayId>().ok());
         let job = |name: &String| name.strip_prefix("install-").and_then(|digits| digits.parse::<u64>().ok());
         Numbers {
             server: most(&self.data_dir.join("instances")).max(most(&self.runtime())),
-            overlay: most(&self.data_dir.join("managed")),
+            overlay: most(&managed),
+            revisions: overlays.map(|overlay| (overlay, most(&self.managed(overlay)))).collect(),
             layer: most(&self.installation()),
             job: names(&self.runtime()).iter().filter_map(job).max().unwrap_or(0),
         }
@@ -191,11 +194,14 @@ mod tests {
         assert_eq!(paths.highest(), Numbers::default());
         paths.create().unwrap();
         for name in
-            ["instances/4", "runtime/9", "runtime/install-31", "managed/2", "installation/7.new", "installation/x"]
+            ["instances/4", "runtime/9", "runtime/install-31", "managed/2/5", "installation/7.new", "installation/x"]
         {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::create_dir_all(folder.path().join(name)).unwrap();
         }
-        assert_eq!(paths.highest(), Numbers { server: 9, overlay: 2, layer: 7, job: 31 });
+        assert_eq!(
+            paths.highest(),
+            Numbers { server: 9, overlay: 2, revisions: vec![(OverlayId(2), 5)], layer: 7, job: 31 }
+        );
     }
 
     #[test]

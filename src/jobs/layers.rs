@@ -1,7 +1,8 @@
 //! Housekeeping of game layers: deep stacks become one layer, and what nothing uses goes.
 //!
 //! Called at the end of an install, when the daemon begins, and once an hour. A layer is in use while a build that is kept
-//! lists it, while an instance has it mounted or may mount it by itself, and while an install stands on it. Specs are
+//! lists it, while an instance has it mounted or may mount it by itself, and while an install stands on it; for a day after
+//! a restore nothing goes. Specs are
 //! written under [`Context::specs`](super::Context), so that no start takes up a layer while it is looked at.
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use super::{Context, Ending, Run, blocking, steamcmd};
 use crate::domain::Domain;
 use crate::host::paths::{Paths, Run as HostRun};
 use crate::host::shim::client::{Adoption, Event, adopt as adopt_shim};
-use crate::host::{console, instance, layers};
+use crate::host::{console, instance, layers, restored};
 use crate::model::build::Build;
 use crate::model::id::LayerId;
 use crate::model::machine::Progressing;
@@ -75,8 +76,8 @@ async fn compact(run: &Run, build: &Build) -> Result<(), Ending> {
     take_over(&run.context.specs, &run.context.domain, &run.context.paths, build, layer).await
 }
 
-/// Publishes the compacted layer and makes it the build's only one.
-async fn take_over(
+/// Publishes the compacted layer and makes it the build's only one, with the gate of [`Context::specs`] held.
+pub async fn take_over(
     specs: &RwLock<()>,
     domain: &Domain,
     paths: &Paths,
@@ -144,9 +145,13 @@ pub async fn collect(context: &Arc<Context>) -> Result<Vec<LayerId>, String> {
     let (domain, paths) = (context.domain.clone(), context.paths.clone());
     let hidden = blocking(move || {
         let failed = |error: &dyn std::fmt::Display| Ending::failed(error.to_string());
+        if restored::is_recent(&paths) {
+            log::info!("a backup was restored less than a day ago: game layers that its store does not know stay");
+            return Ok(Vec::new());
+        }
         let mut used: BTreeSet<LayerId> = domain.retire_builds(KEPT_BUILDS)?;
         let idle = domain.idle_servers()?;
-        used.extend(instance::layers_in_use(&paths, &idle).map_err(|error| failed(&error))?);
+        used.extend(instance::in_use(&paths, &idle).map_err(|error| failed(&error))?.layers);
         used.extend(Attempt::layers_in_use(&paths).map_err(|error| failed(&error))?);
         let mut hidden = layers::published(&paths).map_err(|error| failed(&error))?;
         hidden.retain(|layer| !used.contains(layer));
@@ -168,65 +173,4 @@ pub async fn collect(context: &Arc<Context>) -> Result<Vec<LayerId>, String> {
     .await
     .map_err(|error| error.to_string())?;
     Ok(hidden)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::domain::Rules;
-    use crate::live::Hub;
-    use crate::model::id::JobId;
-    use crate::model::port::PortRange;
-    use crate::store::Store;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn nobody_collects_while_a_merged_layer_has_its_place_and_no_build() {
-        let base = tempfile::tempdir().unwrap();
-        let paths = Paths::new(base.path(), base.path().join("overlays"));
-        paths.create().unwrap();
-        let rules = Rules {
-            port_range: PortRange { first: 27015, last: 27114 },
-            max_servers_per_user: 10,
-            overlay_root: base.path().join("overlays"),
-            data_dir: base.path().into(),
-            signup_open: true,
-            log_line_max_chars: 4096,
-            log_replay_limit: 2000,
-        };
-        let domain = Domain::new(Store::open(&base.path().join("left4me.redb"), Hub::new()).unwrap(), rules);
-        let build = domain.publish_build(JobId(1), LayerId(1), &[LayerId(2), LayerId(3)], 0).unwrap();
-        let layer = LayerId(9);
-        layers::begin(&paths, layer).unwrap();
-
-        // Somebody writes to the store just then: the new layer waits for its build.
-        let (held, let_go) = std::sync::mpsc::channel::<()>();
-        let (begun, holds) = std::sync::mpsc::channel();
-        let busy = domain.clone();
-        let writer = std::thread::spawn(move || {
-            busy.store()
-                .write(|_| {
-                    begun.send(()).unwrap();
-                    // Ends when the other side is dropped.
-                    let _ = let_go.recv();
-                    Ok::<(), crate::store::StoreError>(())
-                })
-                .unwrap();
-        });
-        holds.recv().unwrap();
-        let specs = Arc::new(RwLock::new(()));
-        let (gate, kept, place, of) = (specs.clone(), domain.clone(), paths.clone(), build.clone());
-        let taking = tokio::spawn(async move { take_over(&gate, &kept, &place, &of, layer).await });
-        while !paths.layer(layer).is_dir() {
-            assert!(!taking.is_finished());
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        assert!(specs.try_write().is_err(), "a layer that nothing names could be collected");
-        drop(held);
-        taking.await.unwrap().unwrap();
-        writer.join().unwrap();
-        assert!(specs.try_write().is_ok());
-        assert_eq!(domain.active_build().unwrap().unwrap().layers, [layer]);
-    }
 }

@@ -49,8 +49,9 @@ pub struct Context {
     pub steamcmd: Option<PathBuf>,
     /// Where it is fetched from, when there is none.
     pub steamcmd_url: String,
-    /// Held for writing while layers are looked through, for reading while a spec is made and written.
-    pub specs: RwLock<()>,
+    /// Held for writing while layers or revisions of overlays are looked through, for reading while a spec is made and
+    /// written.
+    pub specs: Arc<RwLock<()>>,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// Most characters of one log line.

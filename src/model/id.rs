@@ -79,12 +79,14 @@ impl HostId {
 }
 
 /// Numbers that were given out, the highest of each kind; 0: none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// Servers.
     pub server: u64,
     /// Overlays.
     pub overlay: u64,
+    /// Revisions, of each overlay.
+    pub revisions: Vec<(OverlayId, u64)>,
     /// Game layers.
     pub layer: u64,
     /// Jobs.

@@ -1,60 +1,45 @@
 //! Files of deleted managed overlays: they go when no instance has them mounted.
 //!
-//! Called by the daemon: once at its start, then whenever an overlay was deleted, and when servers change while
-//! something still waits. What is mounted is read from the specs of the instances that are not at rest; who cannot read
-//! one removes nothing.
+//! Called by the daemon: once at its start, then whenever an overlay was deleted, and when servers or jobs change while
+//! something still waits. What is mounted or about to be is told by the specs of all instances that are not idle, by the
+//! one rule that game layers go by; specs are written under the same gate. Who cannot read one removes nothing.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::RwLock;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::domain::Domain;
 use crate::host::archive::{self, Left};
-use crate::host::instance::{self, InstanceError};
 use crate::host::paths::Paths;
+use crate::host::{instance, restored};
 use crate::model::event::Event;
-use crate::model::id::{HostId, OverlayId};
-use crate::model::server::{ActualState, DesiredState, Server};
 
 /// Several changes at once are one look.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// One look. `starting`: nothing is uploaded yet.
+/// One look. `starting`: nothing is uploaded yet. While others work, the caller holds the gate that specs are written under.
 pub fn collect(domain: &Domain, paths: &Paths, starting: bool) -> Result<Left, String> {
-    let servers = domain.all_servers().map_err(|refusal| refusal.to_string())?;
-    let mut mounted: BTreeSet<(OverlayId, u64)> = BTreeSet::new();
-    for server in servers.iter().filter(|server| !is_at_rest(server)) {
-        match instance::read_spec(paths, HostId::of(server.id)) {
-            Ok(spec) => mounted.extend(spec.overlays.iter().filter_map(|own| Some((own.id, own.revision?)))),
-            Err(InstanceError::NoSpec(_)) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-    }
+    let idle = domain.idle_servers().map_err(|refusal| refusal.to_string())?;
+    let mounted = instance::in_use(paths, &idle).map_err(|error| error.to_string())?.revisions;
     let known = domain.managed_revisions().map_err(|refusal| refusal.to_string())?;
-    archive::collect(paths, &known, &mounted, starting).map_err(|error| error.to_string())
-}
-
-/// Whether the next start writes a spec anew, and nothing has the last one mounted.
-fn is_at_rest(server: &Server) -> bool {
-    let ended = match server.actual_state {
-        ActualState::Stopped | ActualState::Failed => true,
-        ActualState::Starting | ActualState::Running | ActualState::Unknown => false,
-    };
-    server.desired_state == DesiredState::Stopped && ended
+    let rests = restored::is_recent(paths);
+    let stay = |overlay, number| rests || mounted.contains(&(overlay, number));
+    archive::collect(paths, &known, &stay, starting).map_err(|error| error.to_string())
 }
 
 /// Looks again whenever there is a reason, until the hub is gone. `left`: what the look at the start left, and `events`
 /// everything since then.
-pub async fn follow(domain: Domain, paths: Paths, mut left: Left, mut events: Receiver<Event>) {
+pub async fn follow(domain: Domain, paths: Paths, specs: Arc<RwLock<()>>, mut left: Left, mut events: Receiver<Event>) {
     loop {
         let look = match events.recv().await {
             Ok(Event::OverlayGone(_)) | Err(RecvError::Lagged(_)) => true,
-            Ok(Event::Server(_)) => left.mounted > 0,
+            // The end of a job is what makes its server idle.
+            Ok(Event::Server(_) | Event::Job(_)) => left.needed > 0,
             Ok(
-                Event::Job(_)
-                | Event::JobLines { .. }
+                Event::JobLines { .. }
                 | Event::JobQueued(_)
                 | Event::JobCancel(_)
                 | Event::SessionsEnded(_)
@@ -68,8 +53,16 @@ pub async fn follow(domain: Domain, paths: Paths, mut left: Left, mut events: Re
             continue;
         }
         tokio::time::sleep(PAUSE).await;
+        // What was said until now is seen by the look that follows.
+        events = events.resubscribe();
         let (asked, place) = (domain.clone(), paths.clone());
-        match tokio::task::spawn_blocking(move || collect(&asked, &place, false)).await {
+        // Held by the look itself: it goes on where nobody waits for it any more.
+        let alone = specs.clone().write_owned().await;
+        let look = move || {
+            let _alone = alone;
+            collect(&asked, &place, false)
+        };
+        match tokio::task::spawn_blocking(look).await {
             Ok(Ok(found)) => left = found,
             Ok(Err(error)) => log::warn!("files of deleted overlays stay for now: {error}"),
             Err(error) => log::error!("looking for files of deleted overlays panicked: {error}"),

@@ -9,6 +9,7 @@ mod domain_ports;
 mod domain_ports_property;
 mod domain_servers;
 mod harness;
+mod leftovers;
 mod sim_config;
 mod sim_game;
 mod store_file;

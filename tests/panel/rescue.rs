@@ -220,3 +220,29 @@ fn a_server_made_after_a_restore_is_never_one_that_was_made_after_the_backup() {
     panel.admin("POST", &end, &json!({"start_time": stray["start_time"]})).expect(204);
     eventually("the end of the game", || processes::one(game.pid).is_none().then_some(()));
 }
+
+#[test]
+fn the_store_that_a_restore_replaced_can_be_restored_in_its_turn_with_the_game_that_only_it_knows() {
+    let mut panel = Panel::start();
+    let blueprint = panel.with_game();
+    let copy = panel.data("copy.redb").display().to_string();
+    panel.said(&["backup", &copy]).done();
+    panel.must("/admin/install");
+    assert!(panel.data("installation/2").is_dir());
+    panel.terminate();
+    let said = panel.said(&["restore", &copy]);
+    assert!(said.done().contains("for a day nothing is removed that only the other store knows"), "{}", said.out);
+    panel.start_again();
+    eventually("the look that would have removed the layer", || {
+        let logged = panel.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        logged.contains("game layers that its store does not know stay").then_some(())
+    });
+    assert_eq!(panel.get("/admin/builds")["items"].as_array().map(Vec::len), Some(1));
+    panel.terminate();
+    let kept = panel.data("left4me.redb.before-restore-1").display().to_string();
+    panel.said(&["restore", &kept]).done();
+    panel.start_again();
+    assert_eq!(panel.get("/admin/builds")["items"].as_array().map(Vec::len), Some(2));
+    let server = panel.server("s", blueprint);
+    panel.must(&format!("/servers/{server}/start"));
+}

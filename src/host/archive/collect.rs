@@ -1,4 +1,5 @@
-//! Files of managed overlays that belong to nothing any more: removed unless something has them mounted.
+//! Files of managed overlays that belong to nothing any more: removed unless something has them mounted, or
+//! somebody may ask for them again.
 //!
 //! Called by supervise, which knows what the store and the instances say. Knows neither.
 
@@ -15,18 +16,18 @@ use crate::sys::fs::remove_tree;
 /// What stays although nothing names it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
-    /// Revisions that something has mounted: to be looked at again.
-    pub mounted: usize,
+    /// Revisions that something still needs: to be looked at again.
+    pub needed: usize,
 }
 
-/// Removes the folders of overlays that are not `known` (by their revisions), but for revisions in `mounted`.
+/// Removes the folders of overlays that are not `known` (by their revisions), but for revisions that `stay`.
 ///
 /// `starting`: no upload is under way, so of known overlays too what uploads of an earlier daemon left goes: unfinished
 /// ones, and revisions that got their place and were not published.
 pub fn collect(
     paths: &Paths,
     known: &BTreeMap<OverlayId, BTreeSet<u64>>,
-    mounted: &BTreeSet<(OverlayId, u64)>,
+    stay: &dyn Fn(OverlayId, u64) -> bool,
     starting: bool,
 ) -> io::Result<Left> {
     let mut left = Left::default();
@@ -45,9 +46,9 @@ pub fn collect(
         for (number, revision) in numbered(&folder)? {
             if revisions.is_some_and(|known| known.contains(&number)) {
                 kept += 1;
-            } else if mounted.contains(&(overlay, number)) {
+            } else if stay(overlay, number) {
                 kept += 1;
-                left.mounted += 1;
+                left.needed += 1;
             } else {
                 log::info!("files of overlay {overlay}, revision {number}, belong to nothing any more: they go");
                 remove_tree(&revision)?;
@@ -109,7 +110,7 @@ mod tests {
     fn the_files_of_an_overlay_that_is_gone_go_and_those_of_others_stay() {
         let (base, paths) = place();
         let known = BTreeMap::from([(OverlayId(1), BTreeSet::from([1]))]);
-        assert_eq!(collect(&paths, &known, &BTreeSet::new(), false).unwrap(), Left { mounted: 0 });
+        assert_eq!(collect(&paths, &known, &|_, _| false, false).unwrap(), Left { needed: 0 });
         assert_eq!(names(&base.path().join("managed")), ["1", "note"]);
         assert_eq!(names(&paths.managed(OverlayId(1))), ["1", "2", "upload-1.new", "upload-1.part"], "uploads go on");
     }
@@ -119,9 +120,12 @@ mod tests {
         let (base, paths) = place();
         let known = BTreeMap::from([(OverlayId(1), BTreeSet::from([1, 2]))]);
         let mounted = BTreeSet::from([(OverlayId(2), 2)]);
-        assert_eq!(collect(&paths, &known, &mounted, false).unwrap(), Left { mounted: 1 });
+        assert_eq!(
+            collect(&paths, &known, &|overlay, number| mounted.contains(&(overlay, number)), false).unwrap(),
+            Left { needed: 1 }
+        );
         assert_eq!(names(&paths.managed(OverlayId(2))), ["2"]);
-        assert_eq!(collect(&paths, &known, &BTreeSet::new(), false).unwrap(), Left { mounted: 0 });
+        assert_eq!(collect(&paths, &known, &|_, _| false, false).unwrap(), Left { needed: 0 });
         assert_eq!(names(&base.path().join("managed")), ["1", "note"]);
     }
 
@@ -129,7 +133,7 @@ mod tests {
     fn what_uploads_left_goes_when_the_daemon_starts() {
         let (_base, paths) = place();
         let known = BTreeMap::from([(OverlayId(1), BTreeSet::from([1])), (OverlayId(2), BTreeSet::from([1, 2]))]);
-        collect(&paths, &known, &BTreeSet::new(), true).unwrap();
+        collect(&paths, &known, &|_, _| false, true).unwrap();
         assert_eq!(names(&paths.managed(OverlayId(1))), ["1"], "placed and not published, and unfinished");
         assert_eq!(names(&paths.managed(OverlayId(2))), ["1", "2"]);
     }
@@ -138,6 +142,6 @@ mod tests {
     fn without_any_upload_there_is_nothing_to_do() {
         let base = tempfile::tempdir().unwrap();
         let paths = Paths::new(base.path(), base.path().join("overlays"));
-        assert_eq!(collect(&paths, &BTreeMap::new(), &BTreeSet::new(), true).unwrap(), Left::default());
+        assert_eq!(collect(&paths, &BTreeMap::new(), &|_, _| false, true).unwrap(), Left::default());
     }
 }
