@@ -134,6 +134,10 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
     assert!(share(0.95) < FRAME_BUDGET, "95 % of the frames within {} ms", share(0.95));
     assert!(most < KEPT + 1000.0, "{most} elements");
     until(&browser, "the tail", AT_END).await;
+    let gaps = "const numbers = [...document.querySelectorAll('[data-lines] .line')].map(line => /^spam (\\d+)$/.exec(line.textContent.trim())) \
+                .filter(found => found).map(found => Number(found[1])); \
+                return numbers.length > 9000 && numbers.every((number, at) => at === 0 || number === numbers[at - 1] + 1)";
+    until(&browser, "the newest lines without a gap", gaps).await;
 
     // Search: what is found is marked, counted and shown.
     browser.fill("[data-search]", "spam 199999").await;

@@ -107,12 +107,14 @@ struct Compared {
 }
 
 async fn show(call: &Call, subject: Subject) -> Answer {
+    // Wrong ones are refused also where nothing is compared.
+    let (upper, lower) = (call.query.number("upper")?, call.query.number("lower")?);
     let wanted = call.query.text("search")?.unwrap_or_default().trim().to_owned();
     let path = call.query.text("path")?.filter(|path| !path.is_empty());
     let subject = Arc::new(subject);
     let found = search(call, &subject, &wanted).await?;
     let compared = match path {
-        Some(path) => Some(compare(call, &subject, path).await?),
+        Some(path) => Some(compare(call, &subject, path, (upper, lower)).await?),
         None => None,
     };
     if call.is_json() {
@@ -133,15 +135,20 @@ async fn search(call: &Call, subject: &Arc<Subject>, wanted: &str) -> Result<Lay
     call.run(move |web, _| Ok(web.machine.search_layers(&subject.stack, &wanted))).await
 }
 
-async fn compare(call: &Call, subject: &Arc<Subject>, path: String) -> Result<Compared, Fault> {
-    let layer = |name: &'static str| -> Result<usize, Fault> {
-        let number = call.query.number(name)?.ok_or_else(|| Fault::field(name, "is missing: which layer?"))?;
+async fn compare(
+    call: &Call,
+    subject: &Arc<Subject>,
+    path: String,
+    (upper, lower): (Option<u64>, Option<u64>),
+) -> Result<Compared, Fault> {
+    let layer = |name: &'static str, number: Option<u64>| -> Result<usize, Fault> {
+        let number = number.ok_or_else(|| Fault::field(name, "is missing: which layer?"))?;
         usize::try_from(number)
             .ok()
             .filter(|number| *number < subject.stack.len())
             .ok_or_else(|| Fault::field(name, format!("must be a layer, 0 to {}", subject.stack.len().max(1) - 1)))
     };
-    let (upper, lower) = (layer("upper")?, layer("lower")?);
+    let (upper, lower) = (layer("upper", upper)?, layer("lower", lower)?);
     let (looked, name) = (Arc::clone(subject), path.clone());
     let texts = call
         .run(move |web, _| {
