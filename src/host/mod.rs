@@ -18,6 +18,7 @@ pub mod remedy;
 pub mod restored;
 pub mod sandbox;
 pub mod shim;
+pub mod snapshots;
 pub mod stack;
 pub mod steam;
 pub mod steamcmd;

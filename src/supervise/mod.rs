@@ -25,6 +25,7 @@ use crate::host::launch::Limits;
 use crate::host::paths::{Paths, Run};
 use crate::host::ports::Ours;
 use crate::host::shim::starter::ShimStarter;
+use crate::host::snapshots::Snapshots;
 use crate::model::id::{HostId, ServerId};
 use crate::model::machine::{ConsoleCursor, ConsoleError, Facts, Instances, Later, Progressing};
 use crate::model::server::{ActualState, DesiredState};
@@ -72,12 +73,13 @@ struct Handle {
 pub struct Supervisor {
     context: Arc<Context>,
     tasks: Mutex<HashMap<ServerId, Handle>>,
+    snapshots: Snapshots,
 }
 
 impl Supervisor {
     /// A supervisor that has not looked yet.
     pub fn new(context: Context) -> Arc<Self> {
-        Arc::new(Self { context: Arc::new(context), tasks: Mutex::default() })
+        Arc::new(Self { context: Arc::new(context), tasks: Mutex::default(), snapshots: Snapshots::default() })
     }
 
     /// Looks at every server that may have a process or should have one, and adopts or starts it. Answers when each
