@@ -14,7 +14,7 @@ use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
-use crate::web::layout::{action, badge, next_link, when, when_maybe};
+use crate::web::layout::{action, badge, next_link, select, when, when_maybe};
 use crate::web::{json, reply};
 
 /// States that a filter may name.
@@ -71,32 +71,19 @@ pub async fn list(given: Given) -> Answer {
         )
         .finish();
     let servers = call.run(|web, actor| servers_of(&web.domain, actor)).await?;
+    let word = |word: &'static str| (word.to_owned(), word.to_owned());
+    let states = any(STATES.iter().map(|one| word(one.word())));
+    let operations = any(Operation::ALL.iter().map(|one| word(one.word())));
+    let of_servers = any(servers.iter().map(|one| (one.id.to_string(), one.name.clone())));
     Ok(call.show(
         "Jobs",
         &html! {
-            div.head {
-                h1 { "Jobs" }
-                form.row method="get" action="/jobs" {
-                    label for="state" { "State" }
-                    select #state name="state" {
-                        option value="" { "any" }
-                        @for option in STATES { option value=(option.word()) selected[option.word() == state] { (option.word()) } }
-                    }
-                    label for="operation" { "Operation" }
-                    select #operation name="operation" {
-                        option value="" { "any" }
-                        @for option in Operation::ALL { option value=(option.word()) selected[option.word() == operation] { (option.word()) } }
-                    }
-                    label for="server_id" { "Server" }
-                    select #server_id name="server_id" {
-                        option value="" { "any" }
-                        @for option in &servers {
-                            @let id = option.id.to_string();
-                            option value=(id) selected[id == server] { (option.name) }
-                        }
-                    }
-                    button type="submit" { "Show" }
-                }
+            h1 { "Jobs" }
+            form.row.filters method="get" action="/jobs" {
+                (select("state", "State", &states, state, None))
+                (select("operation", "Operation", &operations, operation, None))
+                (select("server_id", "Server", &of_servers, server, None))
+                button type="submit" { "Show" }
             }
             div.card.scroll { (table(&jobs.items)) }
             (next_link(&format!("/jobs{}{own}", if own.is_empty() { "" } else { "?" }), jobs.next.as_deref()))
@@ -134,6 +121,11 @@ pub fn table(jobs: &[Job]) -> Markup {
 fn server(job: &Job) -> Markup {
     let name = job.server_name.as_deref().unwrap_or("–");
     html! { @if let Some(id) = job.server_id { a href=(format!("/servers/{id}")) { (name) } } @else { "–" } }
+}
+
+/// The choices of a filter, none of them first.
+fn any(choices: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    std::iter::once((String::new(), "any".to_owned())).chain(choices).collect()
 }
 
 /// How long it took, or takes until now.

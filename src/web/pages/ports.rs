@@ -208,7 +208,7 @@ pub async fn check(given: Given) -> Answer {
         "Port check",
         &html! {
             div.head { h1 { "Port check" } a.button href="/ports" { "Back" } }
-            section.card {
+            div.card {
                 @if fine { p { "Every claim belongs to a server or a reservation, no stranger listens on a claimed port, and no game runs that no server owns." } }
                 @if !report.stale.is_empty() {
                     h2 { "Stale claims" }
