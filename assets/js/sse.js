@@ -36,9 +36,18 @@ class Log {
 
   add(text, stream, kind) {
     this.pending.push([text, stream, kind]);
-    // Lines that would leave again as soon as they came. Seldom, for a cut moves all the others.
-    if (this.pending.length > 2 * Log.KEPT) this.pending.splice(0, this.pending.length - Log.KEPT);
+    // Seldom, for a cut moves all the others.
+    if (this.pending.length > 2 * Log.KEPT) this.cut();
     if (!this.scheduled) this.schedule();
+  }
+
+  // Lines that would leave again as soon as they came are not drawn; with them goes what stands before, so that no line is
+  // missing between two that are shown.
+  cut() {
+    this.pending.splice(0, this.pending.length - Log.KEPT);
+    this.box.replaceChildren();
+    this.count = 0;
+    this.block = null;
   }
 
   // With the next frame; a tab that nobody sees draws none, and its log grows by a timer.
@@ -56,7 +65,7 @@ class Log {
 
   flush() {
     this.scheduled = false;
-    if (this.pending.length > Log.KEPT) this.pending.splice(0, this.pending.length - Log.KEPT);
+    if (this.pending.length > Log.KEPT) this.cut();
     const end = performance.now() + Log.BUDGET;
     let taken = 0;
     while (taken < this.pending.length && (taken % 32 !== 0 || document.hidden || performance.now() < end)) {
@@ -73,7 +82,7 @@ class Log {
     if (this.pending.length > 0) this.schedule();
     for (;;) {
       const first = this.box.querySelector(".block");
-      if (first === this.block || this.count - first.childElementCount < Log.KEPT) break;
+      if (!first || first === this.block || this.count - first.childElementCount < Log.KEPT) break;
       this.count -= first.childElementCount;
       first.remove();
     }
