@@ -11,6 +11,7 @@ use super::shim::starter::ShimStarter;
 use super::steamcmd::Program;
 use super::strays;
 use crate::model::port::PortRange;
+use crate::sys::process;
 
 /// Bytes that the game files take, about.
 const GAME_BYTES: u64 = 10 << 30;
@@ -128,10 +129,8 @@ fn firewall(range: PortRange) -> Check {
 
 /// Whether a program of that name runs, as far as its name can be read.
 fn is_running(program: &str) -> bool {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok())
-        .any(|comm| comm.trim() == program)
+    let name = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    process::all().iter().any(|pid| name(pid).is_ok_and(|comm| comm.trim() == program))
 }
 
 fn steamcmd(named: Option<&Path>, paths: &Paths) -> Check {

@@ -104,8 +104,7 @@ fn owners(inodes: &HashSet<u64>) -> HashMap<u64, (i32, String)> {
     if inodes.is_empty() {
         return found;
     }
-    let Ok(processes) = fs::read_dir("/proc") else { return found };
-    for pid in processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+    for pid in process::all() {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for link in descriptors.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()) {
             let inode =

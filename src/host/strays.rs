@@ -47,7 +47,7 @@ pub fn own_processes(paths: &Paths, known: impl Fn(ServerId) -> bool) -> HashSet
 /// Games of the box that descend from none of `own`, oldest first. Of a wrapper and its game only the wrapper is
 /// named: ending it ends both.
 pub fn find(own: &HashSet<i32>) -> Vec<StrayGame> {
-    let mut found: Vec<StrayGame> = processes().into_iter().filter_map(|pid| look(pid, own)).collect();
+    let mut found: Vec<StrayGame> = process::all().into_iter().filter_map(|pid| look(pid, own)).collect();
     let all: HashSet<i32> = found.iter().map(|game| game.pid as i32).collect();
     found.retain(|game| !process::parents(game.pid as i32).any(|parent| all.contains(&parent)));
     found.sort_by_key(|game| std::cmp::Reverse(game.age_seconds));
@@ -105,13 +105,9 @@ fn has_ended(process: &OwnedFd, patience: Duration) -> bool {
     }
 }
 
-fn processes() -> Vec<i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
+/// Found by the parents of all: the kernel's own list of children is not complete while some of them end (proc(5)).
 fn below(pid: i32) -> Vec<i32> {
-    processes().into_iter().filter(|other| process::parents(*other).any(|parent| parent == pid)).collect()
+    process::all().into_iter().filter(|other| process::parents(*other).any(|parent| parent == pid)).collect()
 }
 
 /// The process, if it is a game and not one of ours.

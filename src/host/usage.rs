@@ -74,11 +74,9 @@ fn tree(top: i32) -> Vec<i32> {
 fn of_tree(pids: &[i32]) -> Usage {
     let mut sum = Usage::default();
     for pid in pids {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The program's name is in brackets and may hold anything: count from the last bracket (proc(5)).
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let Ok(facts) = sys::process::facts(*pid) else { continue };
         let number =
-            |at: usize| rest.split_whitespace().nth(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+            |at: usize| facts.split_whitespace().nth(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
         // utime, stime, and those of children that were waited for.
         let ticks: u64 = (11..15).map(number).sum();
         sum.cpu += Duration::from_millis(ticks * 1000 / TICKS);

@@ -170,15 +170,27 @@ pub fn take_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Every process of the box that can be seen here.
+pub fn all() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// `/proc/<pid>/stat` from its third field on, the state (proc(5)).
+pub fn facts(pid: i32) -> io::Result<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The program's name is in brackets and may hold anything: what counts comes after the last bracket.
+    stat.rsplit_once(')').map(|(_, rest)| rest.to_owned()).ok_or_else(|| malformed(pid))
+}
+
+fn malformed(pid: i32) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as proc(5) says"))
+}
+
 /// When a process started, in clock ticks since boot: field 22 of `/proc/<pid>/stat`. With the boot id it names one
 /// process for ever, which the number alone does not.
 pub fn start_time(pid: i32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The program's name is in brackets and may hold anything: count from the last bracket.
-    stat.rsplit_once(')')
-        .and_then(|(_, rest)| rest.split_whitespace().nth(19))
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not as proc(5) says")))
+    facts(pid)?.split_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| malformed(pid))
 }
 
 /// How long ago a process started, given its [`start_time`]; `None` where the clock of the box cannot be read.
@@ -191,19 +203,13 @@ pub fn age(start: u64) -> Option<Duration> {
 /// Parents of a process, nearest first, without PID 1. A table that changes under us must not turn this into a circle:
 /// it ends after 64.
 pub fn parents(pid: i32) -> impl Iterator<Item = i32> {
-    let parent = |pid: &i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().filter(|parent| *parent > 1)
-    };
+    let parent = |pid: &i32| facts(*pid).ok()?.split_whitespace().nth(1)?.parse().ok().filter(|parent| *parent > 1);
     std::iter::successors(parent(&pid), parent).take(64)
 }
 
 /// Whether the process that started at `start_time` still runs. One that has ended and waits to be collected does not.
 pub fn runs(pid: i32, start: u64) -> bool {
-    let zombie = || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('Z' | 'X')))
-    };
+    let zombie = || facts(pid).is_ok_and(|facts| matches!(facts.trim_start().chars().next(), Some('Z' | 'X')));
     start_time(pid).is_ok_and(|found| found == start) && !zombie()
 }
 

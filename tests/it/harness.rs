@@ -31,7 +31,7 @@ use left4me::store::Store;
 use left4me::web::server::{Limits, serve_tcp};
 use left4me::web::session::csrf_token;
 use left4me::web::{Settings, Web};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -443,4 +443,19 @@ impl Events {
         }
         events
     }
+}
+
+/// Makes an object; answers its id.
+pub async fn made(client: &Client, path: &str, body: Value) -> u64 {
+    client.json("POST", path, body).await.is(201).json()["id"].as_u64().unwrap()
+}
+
+/// Makes an empty blueprint.
+pub async fn blueprint(client: &Client, name: &str) -> u64 {
+    made(client, "/blueprints", json!({ "name": name })).await
+}
+
+/// Makes a server on an automatic port.
+pub async fn server(client: &Client, name: &str, blueprint: u64) -> u64 {
+    made(client, "/servers", json!({ "name": name, "blueprint_id": blueprint })).await
 }

@@ -1,21 +1,9 @@
 //! Overlays, blueprints, servers, ports, jobs, users: one test per row and refusal of contract §3, as form and as JSON.
 
 use left4me::model::port::{Listener, ListenerOwner, Listeners, Protocol};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{Client, Site};
-
-async fn made(client: &Client, path: &str, body: Value) -> u64 {
-    client.json("POST", path, body).await.is(201).json()["id"].as_u64().unwrap()
-}
-
-async fn blueprint(client: &Client, name: &str) -> u64 {
-    made(client, "/blueprints", json!({ "name": name })).await
-}
-
-async fn server(client: &Client, name: &str, blueprint: u64) -> u64 {
-    made(client, "/servers", json!({ "name": name, "blueprint_id": blueprint })).await
-}
+use crate::harness::{Client, Site, blueprint, made, server};
 
 /// An overlay whose folder exists.
 async fn overlay(site: &Site, admin: &Client, name: &str) -> u64 {

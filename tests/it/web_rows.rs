@@ -2,21 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PASSWORD, Site};
+use crate::harness::{Client, PASSWORD, Site, blueprint, made, server};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-
-async fn made(client: &Client, path: &str, body: Value) -> u64 {
-    client.json("POST", path, body).await.is(201).json()["id"].as_u64().unwrap()
-}
-
-async fn blueprint(client: &Client, name: &str) -> u64 {
-    made(client, "/blueprints", json!({ "name": name })).await
-}
-
-async fn server(client: &Client, name: &str, blueprint: u64) -> u64 {
-    made(client, "/servers", json!({ "name": name, "blueprint_id": blueprint })).await
-}
 
 fn encoded(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
