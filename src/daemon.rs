@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::blocking;
 use crate::config::Config;
 use crate::domain::{Domain, Refusal, Rules};
 use crate::host::archive;
@@ -332,7 +333,7 @@ fn prepare_folder(path: &Path, mode: u32) -> Result<(), DaemonError> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DaemonError> {
-    tokio::task::spawn_blocking(work).await.map_err(other)
+    blocking::run(work).await.map_err(other)
 }
 
 fn other(error: impl std::fmt::Display) -> DaemonError {

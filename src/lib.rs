@@ -18,11 +18,11 @@
 //! |---|---|---|---|
 //! | 6 | `main`, [`cli`], [`demo`] | dispatch; commands; the built-in simulated game | daemon, config, model, below where a command works without a daemon; `host::shim` (main only) |
 //! | 5 | [`daemon`] | composition root: open, migrate, recover, adopt, serve, notify, drain | all below |
-//! | 4 | [`web`] · [`jobs`] · [`supervise`] | three drivers that never import each other | domain, live, model; jobs and supervise also host; supervise also query |
+//! | 4 | [`web`] · [`jobs`] · [`supervise`] | three drivers that never import each other | domain, live, blocking, model; jobs and supervise also host; supervise also query |
 //! | 3 | [`domain`] | one public operation = one transaction; authorises its actor | store, model |
 //! | 3 | [`host`] | effects on the machine; knows no users and no store | sys, model |
 //! | 2 | [`store`] | tables, codec, migrations, read/write | live, model |
-//! | 1 | [`sys`] · [`query`] · [`live`] · [`systemd`] · [`config`] | syscalls (the only `unsafe`) · A2S, RCON · event hub · notify, journal · settings | model |
+//! | 1 | [`sys`] · [`query`] · [`live`] · [`blocking`] · [`systemd`] · [`config`] | syscalls (the only `unsafe`) · A2S, RCON · event hub · work off the serving threads · notify, journal · settings | model |
 //! | 0 | [`model`] | plain types, state machines, parsing; no I/O | std, serde |
 //!
 //! `tests/it/tidy.rs` holds the code to this table. Where two drivers must meet (a page types into a console, a job
@@ -40,6 +40,7 @@
 //! race exists and nothing retries. No transaction is held across work on the machine. Console bytes never enter the
 //! store: the shim's files are their home.
 
+pub mod blocking;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -23,6 +23,11 @@ pub fn step_failed(step: &Step, error: &io::Error) -> String {
              and ProcSubset="
             .into(),
         Step::Bind(bind) => format!("{} cannot be shown to the program: {error}", bind.from.display()),
+        Step::Pin { to, .. } if matches!(errno, Some(Errno::LOOP | Errno::NOTDIR | Errno::ISDIR)) => format!(
+            "{} cannot be put in place ({error}): the game left something else there; reset what the server wrote, then \
+             start it again",
+            to.display()
+        ),
         Step::Pin { from, .. } => format!("the generated {} cannot be put in place: {error}", from.display()),
         Step::Upper { upper, .. } => {
             format!("the instance's folder {} cannot be opened: {error}; initialize the server again", upper.display())

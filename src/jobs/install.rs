@@ -40,7 +40,7 @@ pub async fn adopt(context: &Context, running: &[Job]) -> Result<Vec<JobId>, Str
     let mut busy = Vec::new();
     for job in running {
         let (id, domain) = (job.id, context.domain.clone());
-        let published = tokio::task::spawn_blocking(move || domain.build_of_job(id))
+        let published = blocking::run(move || domain.build_of_job(id))
             .await
             .map_err(|error| error.to_string())?
             .map_err(|refusal| refusal.to_string())?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use crate::blocking;
 use crate::domain::{Domain, Refusal};
 use crate::model::ansi::clean;
 use crate::model::id::JobId;
@@ -88,7 +89,7 @@ impl JobLog {
         let mut told = false;
         loop {
             let (domain, job, lines) = (domain.clone(), self.job, batch.clone());
-            let error = match tokio::task::spawn_blocking(move || domain.append_lines(job, lines.as_slice())).await {
+            let error = match blocking::run(move || domain.append_lines(job, lines.as_slice())).await {
                 Ok(Ok(_)) => return,
                 Ok(Err(refusal @ Refusal::Store(_))) => refusal.to_string(),
                 // Time does not mend these.

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::RwLock;
 
+use crate::blocking;
 use crate::domain::{Domain, Refusal};
 use crate::host::launch::Limits;
 use crate::host::paths::Paths;
@@ -156,7 +157,7 @@ impl From<String> for Ending {
 /// where they may be, queued again. Answers the jobs to go on with.
 pub async fn recover(context: &Context) -> Result<Vec<Job>, String> {
     let domain = context.domain.clone();
-    let active = tokio::task::spawn_blocking(move || domain.active_jobs())
+    let active = blocking::run(move || domain.active_jobs())
         .await
         .map_err(|error| error.to_string())?
         .map_err(|refusal| refusal.to_string())?;
@@ -166,7 +167,7 @@ pub async fn recover(context: &Context) -> Result<Vec<Job>, String> {
         .partition(|job| job.operation == Operation::Install);
     let adopted = install::adopt(context, &installs).await?;
     let (domain, keep) = (context.domain.clone(), adopted.clone());
-    let again = tokio::task::spawn_blocking(move || domain.interrupt_jobs(&keep))
+    let again = blocking::run(move || domain.interrupt_jobs(&keep))
         .await
         .map_err(|error| error.to_string())?
         .map_err(|refusal| refusal.to_string())?;
@@ -232,7 +233,7 @@ impl Run {
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Ending> + Send + 'static,
 ) -> Result<T, Ending> {
-    match tokio::task::spawn_blocking(work).await {
+    match blocking::run(work).await {
         Ok(result) => result,
         Err(error) => Err(Ending::failed(format!("an internal error ended this step: {error}"))),
     }

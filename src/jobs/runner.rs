@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::joblog::JobLog;
 use super::{Context, Ending, Run, delete, initialize, install, restart, start, stop};
+use crate::blocking;
 use crate::domain::Refusal;
 use crate::domain::jobs::Outcome;
 use crate::model::event::Event;
@@ -73,7 +74,7 @@ pub async fn run(context: Arc<Context>, adopted: Vec<Job>, mut shutdown: watch::
 /// Events were missed: those jobs under way that somebody asked to end are told so.
 async fn cancel_asked(context: &Arc<Context>, logs: &Logs) {
     let domain = context.domain.clone();
-    let Ok(Ok(active)) = tokio::task::spawn_blocking(move || domain.active_jobs()).await else { return };
+    let Ok(Ok(active)) = blocking::run(move || domain.active_jobs()).await else { return };
     let logs = logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for job in active.iter().filter(|job| job.cancel_requested) {
         if let Some(log) = logs.get(&job.id) {
@@ -85,7 +86,7 @@ async fn cancel_asked(context: &Arc<Context>, logs: &Logs) {
 async fn claim_all(context: &Arc<Context>, logs: &Logs, tasks: &mut JoinSet<()>) {
     loop {
         let (domain, workers) = (context.domain.clone(), context.workers);
-        match tokio::task::spawn_blocking(move || domain.claim_next(workers)).await {
+        match blocking::run(move || domain.claim_next(workers)).await {
             Ok(Ok(Some(job))) => spawn(context, logs, tasks, job),
             Ok(Ok(None)) => return,
             // The next event looks again; /health tells that the store is not well.
@@ -143,7 +144,7 @@ async fn work(context: Arc<Context>, job: Job, log: Arc<JobLog>) {
     // Until it is stored: else its lane would be blocked for as long as the daemon lives. A full disk is freed one day.
     loop {
         let (domain, outcome) = (domain.clone(), outcome.clone());
-        match tokio::task::spawn_blocking(move || domain.finish_job(id, outcome)).await {
+        match blocking::run(move || domain.finish_job(id, outcome)).await {
             Ok(Ok(_)) => return,
             Ok(Err(refusal @ Refusal::Store(_))) => {
                 log::error!("job {id} ended, but its end could not be stored: {refusal}; trying again");

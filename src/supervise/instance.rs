@@ -18,6 +18,7 @@ use super::policy::{AfterCrash, Crashes, Effect, Input, Phase, step};
 use super::ready::{Scanner, Sign};
 use super::room::has_room;
 use super::{Context, Request, Window};
+use crate::blocking;
 use crate::host::launch::ExitStatus;
 use crate::host::paths::Run;
 use crate::host::shim::client::{Adoption, Client, Event, adopt, start};
@@ -282,7 +283,7 @@ impl Owner {
         // A start that is being given up stays so, whatever its console says.
         while matches!(self.phase, Phase::Starting { .. }) && self.reason.is_none() {
             let (paths, run, from) = (self.context.paths.clone(), self.run(), self.scanned);
-            let read = tokio::task::spawn_blocking(move || console::read(&paths, run, from, CHUNK)).await;
+            let read = blocking::run(move || console::read(&paths, run, from, CHUNK)).await;
             let chunk = match read {
                 Ok(Ok(chunk)) if !chunk.bytes.is_empty() => chunk,
                 Ok(Ok(_)) => return,
@@ -419,7 +420,7 @@ impl Owner {
         self.port = spec.port;
         self.password = status::password(&spec.config, &spec.arguments);
         let (paths, limits) = (self.context.paths.clone(), self.context.limits.clone());
-        let launch = tokio::task::spawn_blocking(move || {
+        let launch = blocking::run(move || {
             // A restart after a crash or a reboot has no job that looked: somebody may have taken the port meanwhile.
             std::iter::once(spec.port).chain(spec.tv_port).try_for_each(ports::probe)?;
             let launch = instance::launch_of(&paths, &spec, &limits);

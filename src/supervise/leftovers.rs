@@ -11,6 +11,7 @@ use tokio::sync::RwLock;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::blocking;
 use crate::domain::Domain;
 use crate::host::archive::{self, Left};
 use crate::host::paths::Paths;
@@ -62,7 +63,7 @@ pub async fn follow(domain: Domain, paths: Paths, specs: Arc<RwLock<()>>, mut le
             let _alone = alone;
             collect(&asked, &place, false)
         };
-        match tokio::task::spawn_blocking(look).await {
+        match blocking::run(look).await {
             Ok(Ok(found)) => left = found,
             Ok(Err(error)) => log::warn!("files of deleted overlays stay for now: {error}"),
             Err(error) => log::error!("looking for files of deleted overlays panicked: {error}"),

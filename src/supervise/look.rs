@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::room::{Excess, excess};
+use crate::blocking;
 use crate::host::paths::{Paths, Run};
 use crate::host::shim::state::State;
 use crate::host::{history, usage};
@@ -102,7 +103,7 @@ impl Eye {
         let measure = self.measured.is_none_or(|at| at.elapsed() >= self.measure_again);
         let (looked, enough) = (target.clone(), target.disk_max.unwrap_or(u64::MAX));
         let begun = Instant::now();
-        let seen = tokio::task::spawn_blocking(move || {
+        let seen = blocking::run(move || {
             let used = usage::of(&looked.state);
             (used, measure.then(|| usage::layer_bytes(&looked.state, &looked.upper, enough)))
         });
@@ -215,7 +216,7 @@ impl Eye {
         };
         self.sampled = Some((Instant::now(), cpu));
         let (paths, run) = (target.paths.clone(), target.run);
-        let written = tokio::task::spawn_blocking(move || history::append(&paths, run, &sample)).await;
+        let written = blocking::run(move || history::append(&paths, run, &sample)).await;
         if let Ok(Err(error)) = written {
             // A gap in a picture, on a disk that is full.
             log::debug!("a sample of {run} is lost: {error}");

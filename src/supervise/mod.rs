@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::blocking;
 use crate::domain::Domain;
 use crate::host::launch::Limits;
 use crate::host::paths::{Paths, Run};
@@ -86,7 +87,7 @@ impl Supervisor {
     /// was looked at; starting goes on.
     pub async fn adopt_all(self: &Arc<Self>) -> Result<(), String> {
         let context = self.context.clone();
-        let servers = tokio::task::spawn_blocking(move || {
+        let servers = blocking::run(move || {
             let servers = context.domain.all_servers()?;
             let runs = crate::host::shim::client::runs(&context.paths).unwrap_or_default();
             // Those that were not running and have no trace on the machine are stopped: no task is needed to say so.

@@ -1,10 +1,10 @@
 //! Mounts, by descriptors and short relative names. Called inside a mount namespace of our own only.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 /// Cuts the propagation of mounts between this namespace and the one it was copied from.
 pub fn make_private() -> io::Result<()> {
@@ -49,32 +49,46 @@ pub fn overlay(at: &Path, lowers: usize) -> io::Result<()> {
     Ok(rustix::mount::mount("overlay", at, "overlay", flags, text(&options)?)?)
 }
 
-/// Shows what `from` stands for at `at`, with everything mounted below it.
-pub fn bind(from: impl AsFd, at: &Path) -> io::Result<()> {
-    let from = format!("/proc/self/fd/{}", from.as_fd().as_raw_fd());
-    Ok(rustix::mount::mount_bind_recursive(from, at)?)
+/// What programs may not do in a mount. All forbid set-uid programs and device files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Nothing is written.
+    ReadOnly,
+    /// Files are written.
+    Writable,
+    /// A device file itself: it stays as the box has it.
+    Device,
 }
 
-/// Makes the mount at `at` and all below it read-only, without set-uid programs and device files.
-pub fn make_read_only(at: &Path) -> io::Result<()> {
-    set_attributes(at, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
+/// A copy of the mount that `path` lies in, seen from there, with everything mounted below it; nowhere attached yet
+/// (open_tree(2)). A symlink at the end is followed.
+pub fn copy_of(path: &Path, usage: Use) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = rustix::mount::open_tree(rustix::fs::CWD, path, flags)?;
+    let common = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    match usage {
+        Use::ReadOnly => set_attributes(&tree, common | libc::MOUNT_ATTR_RDONLY)?,
+        Use::Writable => set_attributes(&tree, common)?,
+        Use::Device => {}
+    }
+    Ok(tree)
 }
 
-/// Forbids set-uid programs and device files in the mount at `at` and all below it.
-pub fn make_harmless(at: &Path) -> io::Result<()> {
-    set_attributes(at, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
+/// Attaches a [`copy_of`] a mount to the file or folder that `place` stands for.
+pub fn attach(tree: &OwnedFd, place: &OwnedFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree, "", place, "", flags)?)
 }
 
-fn set_attributes(at: &Path, set: u64) -> io::Result<()> {
-    let path = std::ffi::CString::new(at.as_os_str().as_encoded_bytes())?;
+fn set_attributes(tree: &OwnedFd, set: u64) -> io::Result<()> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: path and attributes outlive the call; the size is that of the structure.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            libc::AT_RECURSIVE,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_RECURSIVE | libc::AT_EMPTY_PATH,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )

@@ -4,9 +4,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// On which side of a [`clone`] the caller is.
 #[derive(Debug)]
@@ -45,6 +48,22 @@ pub fn clone(flags: libc::c_int) -> io::Result<Cloned> {
             Ok(Cloned::Parent { pid, pidfd })
         }
     }
+}
+
+/// Waits in the background for a child that need not end with us, so that no zombie stays. Within a runtime; without one, or
+/// without a descriptor left, the zombie stays as long as we do.
+pub fn collect(mut child: Child) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(async move {
+        let Some(pid) = Pid::from_raw(child.id() as i32) else { return };
+        let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return };
+        // SAFETY: the descriptor is ours, and stays open for as long as it is registered.
+        if let Ok(process) = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }
+            && process.readable().await.is_ok()
+        {
+            let _ = child.wait();
+        }
+    });
 }
 
 /// Ends the process without running destructors or exit handlers: those of a cloned child belong to its parent.

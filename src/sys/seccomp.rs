@@ -1,17 +1,16 @@
 //! The system call filter of the sandbox.
 //!
 //! A deny list: the game is an old 32-bit binary that nobody can audit, so calls that only an attacker needs are refused
-//! (EPERM) and all else is left alone. seccompiler's program kills whatever is not of its own architecture (*measured*),
-//! so a hand-written branch for i386 stands in front of it. `clone3` answers ENOSYS: its flags lie in memory where a
-//! filter cannot look, and every libc falls back to `clone`, whose flags are checked for namespaces.
+//! (EPERM) and all else is left alone. Both conventions that a program may use have a branch; x32 and strangers have none.
+//! `clone3` answers ENOSYS: its flags lie in memory where a filter cannot look, and every libc falls back to `clone`, whose
+//! flags are checked for namespaces.
+//!
+//! Each branch is a search tree: the kernel walks the filter once for every call that there is when it is set
+//! (seccomp_cache_prepare), and a list of tests made that the longest step of a start (*measured*).
 
-use std::collections::BTreeMap;
 use std::io;
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, sock_filter,
-};
+use libc::sock_filter;
 
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
@@ -88,6 +87,7 @@ const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const JUMP_GREATER_EQUAL: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const JUMP_SET: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
+const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 // Offsets in struct seccomp_data.
 const NUMBER: u32 = 0;
@@ -95,6 +95,7 @@ const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
 const ALLOW: u32 = 0x7fff_0000;
+const KILL: u32 = 0x8000_0000;
 const EPERM: u32 = 0x0005_0000 | libc::EPERM as u32;
 const ENOSYS: u32 = 0x0005_0000 | libc::ENOSYS as u32;
 
@@ -106,60 +107,69 @@ fn jump(code: u16, k: u32, yes: u8, no: u8) -> sock_filter {
     sock_filter { code, jt: yes, jf: no, k }
 }
 
-/// The i386 branch: each denied call is a test that falls into its own refusal.
-fn i386() -> Vec<sock_filter> {
-    let mut program = vec![statement(LOAD, NUMBER)];
-    for number in DENIED.iter().filter_map(|(_, i386)| *i386) {
-        program.push(jump(JUMP_EQUAL, number, 0, 1));
-        program.push(statement(RETURN, EPERM));
+/// What becomes of one call.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Refused(u32),
+    /// Refused with new namespaces only.
+    ByFlags,
+}
+
+/// Tests the loaded number against `calls` (sorted), half by half; what is not among them is allowed.
+fn search(calls: &[(u32, Verdict)]) -> Vec<sock_filter> {
+    let [(number, verdict)] = *calls else {
+        let (lower, upper) = calls.split_at(calls.len() / 2);
+        let (first, below, above) = (upper[0].0, search(lower), search(upper));
+        // Half of a branch stays within the 255 instructions that a jump reaches; a test of the whole runs through it.
+        let mut program = vec![jump(JUMP_GREATER_EQUAL, first, below.len() as u8, 0)];
+        program.extend(below.into_iter().chain(above));
+        return program;
+    };
+    match verdict {
+        Verdict::Refused(with) => {
+            vec![jump(JUMP_EQUAL, number, 0, 1), statement(RETURN, with), statement(RETURN, ALLOW)]
+        }
+        Verdict::ByFlags => vec![
+            jump(JUMP_EQUAL, number, 0, 3),
+            // The kernel looks at the lower half of the flags only, also where they have 64 bits.
+            statement(LOAD, FIRST_ARGUMENT),
+            jump(JUMP_SET, NEW_NAMESPACES, 0, 1),
+            statement(RETURN, EPERM),
+            statement(RETURN, ALLOW),
+        ],
     }
-    program.push(jump(JUMP_EQUAL, CLONE3, 0, 1));
-    program.push(statement(RETURN, ENOSYS));
-    program.push(jump(JUMP_EQUAL, CLONE.1, 0, 3));
-    program.push(statement(LOAD, FIRST_ARGUMENT));
-    program.push(jump(JUMP_SET, NEW_NAMESPACES, 0, 1));
-    program.push(statement(RETURN, EPERM));
-    program.push(statement(RETURN, ALLOW));
+}
+
+/// The branch of one convention: what it denies, and the number of its `clone`.
+fn branch(denied: impl Iterator<Item = u32>, clone: u32) -> Vec<sock_filter> {
+    let mut calls: Vec<(u32, Verdict)> = denied.map(|number| (number, Verdict::Refused(EPERM))).collect();
+    calls.extend([(CLONE3, Verdict::Refused(ENOSYS)), (clone, Verdict::ByFlags)]);
+    calls.sort_by_key(|(number, _)| *number);
+    let mut program = vec![statement(LOAD, NUMBER)];
+    program.extend(search(&calls));
     program
 }
 
-/// The whole filter: i386, then x32 (refused: nothing of the game uses it), then seccompiler's program for x86_64.
-pub fn program() -> io::Result<BpfProgram> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        DENIED.iter().filter_map(|(x86_64, _)| x86_64.map(|number| (i64::from(number), Vec::new()))).collect();
-    let mut by_flag = Vec::new();
-    for bit in 0..32 {
-        let flag = 1_u64 << bit;
-        if u64::from(NEW_NAMESPACES) & flag != 0 {
-            let condition =
-                SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag).map_err(other)?;
-            by_flag.push(SeccompRule::new(vec![condition]).map_err(other)?);
-        }
-    }
-    rules.insert(i64::from(CLONE.0), by_flag);
-    let filter =
-        SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32), TargetArch::x86_64)
-            .map_err(other)?;
-    let x86_64: BpfProgram = filter.try_into().map_err(other)?;
-
-    let i386 = i386();
-    let mut whole = vec![statement(LOAD, ARCHITECTURE)];
-    // A conditional jump reaches 255 instructions only: leave the branch by one that reaches further.
-    whole.push(jump(JUMP_EQUAL, AUDIT_ARCH_I386, 1, 0));
-    whole.push(statement(0x05 /* BPF_JMP | BPF_JA */, i386.len() as u32));
+/// The whole filter: i386, then x86_64 without x32 (nothing of the game uses it), and no other.
+fn program() -> Vec<sock_filter> {
+    let i386 = branch(DENIED.iter().filter_map(|(_, i386)| *i386), CLONE.1);
+    let x86_64 = branch(DENIED.iter().filter_map(|(x86_64, _)| *x86_64), CLONE.0);
+    let mut whole = vec![
+        statement(LOAD, ARCHITECTURE),
+        // A conditional jump reaches 255 instructions only: leave the branch by one that reaches further.
+        jump(JUMP_EQUAL, AUDIT_ARCH_I386, 1, 0),
+        statement(JUMP, i386.len() as u32),
+    ];
     whole.extend(i386);
-    whole.push(jump(JUMP_EQUAL, AUDIT_ARCH_X86_64, 0, 5));
-    whole.push(statement(LOAD, NUMBER));
-    whole.push(jump(JUMP_GREATER_EQUAL, X32, 0, 1));
-    whole.push(statement(RETURN, ENOSYS));
-    whole.push(jump(JUMP_EQUAL, CLONE3, 0, 1));
-    whole.push(statement(RETURN, ENOSYS));
+    whole.extend([
+        jump(JUMP_EQUAL, AUDIT_ARCH_X86_64, 1, 0),
+        statement(RETURN, KILL),
+        statement(LOAD, NUMBER),
+        jump(JUMP_GREATER_EQUAL, X32, 0, 1),
+        statement(RETURN, ENOSYS),
+    ]);
     whole.extend(x86_64);
-    Ok(whole)
-}
-
-fn other(error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
+    whole
 }
 
 /// Puts the filter on this process and whatever it executes. Needs `no_new_privs`.
@@ -167,10 +177,9 @@ fn other(error: impl std::fmt::Display) -> io::Error {
 /// By prctl(2), not seccomp(2): systemd 252 does not count the latter to `@system-service`, so under the shim's unit it is
 /// refused (*measured*).
 pub fn apply() -> io::Result<()> {
-    let mut program = program()?;
-    let length = u16::try_from(program.len()).map_err(other)?;
-    // seccompiler's instruction has the layout of the kernel's (repr(C), the same four fields).
-    let whole = libc::sock_fprog { len: length, filter: program.as_mut_ptr().cast() };
+    let mut program = program();
+    let length = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let whole = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     // SAFETY: `whole` and the instructions that it points to outlive the call; the kernel copies and checks them.
     let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const whole) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -186,7 +195,7 @@ mod tests {
         data[0..4].copy_from_slice(&number.to_le_bytes());
         data[4..8].copy_from_slice(&architecture.to_le_bytes());
         data[16..24].copy_from_slice(&argument.to_le_bytes());
-        let program = program().unwrap();
+        let program = program();
         let (mut at, mut accumulator) = (0_usize, 0_u32);
         loop {
             let step = &program[at];
@@ -199,10 +208,8 @@ mod tests {
                 }
                 JUMP_EQUAL => at += compare(accumulator == step.k),
                 JUMP_GREATER_EQUAL => at += compare(accumulator >= step.k),
-                0x25 => at += compare(accumulator > step.k),
                 JUMP_SET => at += compare(accumulator & step.k != 0),
-                0x05 => at += step.k as usize,
-                0x54 => accumulator &= step.k,
+                JUMP => at += step.k as usize,
                 RETURN => return step.k,
                 code => panic!("unknown instruction {code:#x}"),
             }
@@ -249,6 +256,17 @@ mod tests {
                 assert_eq!(verdict(architecture, clone, flag as u64 | 0x11), EPERM, "{flag:#x}");
             }
         }
+    }
+
+    #[test]
+    fn no_number_takes_a_long_way_and_no_jump_leaves_the_program() {
+        let program = program();
+        assert!(program.len() < 512, "{}", program.len());
+        for (at, step) in program.iter().enumerate() {
+            assert!(at + 1 + usize::from(step.jt.max(step.jf)) < program.len() || step.code == RETURN, "{at}");
+        }
+        assert_eq!(verdict(0xc000_00b7 /* AUDIT_ARCH_AARCH64 */, 1, 0), KILL);
+        assert_eq!(verdict(AUDIT_ARCH_I386, u32::MAX, 0), ALLOW);
     }
 
     #[test]

@@ -34,6 +34,7 @@ use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
+use crate::blocking;
 use crate::domain::{Domain, Refusal};
 use crate::model::machine::Machine;
 use error::Fault;
@@ -114,7 +115,7 @@ impl Web {
         work: impl FnOnce(&Self) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Fault> {
         let web = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&web)).await {
+        match blocking::run(move || work(&web)).await {
             Ok(outcome) => outcome.map_err(Fault::from),
             Err(error) => {
                 log::error!("an operation panicked: {error}");

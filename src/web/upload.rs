@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use warp::http::{HeaderMap, Method};
 
 use super::error::Fault;
+use crate::blocking;
 use crate::model::machine::{Arriving, FilesError, Unpacked};
 
 /// Most bytes of an upload.
@@ -138,7 +139,7 @@ type Ready = (Box<dyn Arriving>, Unpacked);
 /// Writes a file to the disk as it comes, and unpacks it.
 pub async fn receive(name: String, mut file: Field<'static>, mut into: Box<dyn Arriving>) -> Result<Ready, Fault> {
     let (sender, mut pieces) = mpsc::channel(WAITING);
-    let written = tokio::task::spawn_blocking(move || -> Result<Option<Ready>, FilesError> {
+    let written = blocking::run(move || -> Result<Option<Ready>, FilesError> {
         while let Some(piece) = pieces.blocking_recv() {
             match piece {
                 Piece::Bytes(bytes) => into.write(&bytes)?,

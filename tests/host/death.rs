@@ -146,7 +146,7 @@ tests! {
 const STARTER: &str = r#"
 import socket, subprocess, sys, time
 ours, theirs = socket.socketpair()
-subprocess.run([sys.argv[1], "shim", "--detached"], stdin=theirs, check=True)
+subprocess.Popen([sys.argv[1], "shim", "--detached"], stdin=theirs)
 theirs.close()
 ours.sendall(open(sys.argv[2], "rb").read())
 head = ours.recv(5)

@@ -52,6 +52,18 @@ tests! {
         }
     }
 
+    fn a_link_in_the_way_of_the_generated_config_is_named_and_leads_nowhere() {
+        let place = Place::with_game("exit 0");
+        let outside = place.paths.data_dir.join("outside");
+        fs::create_dir_all(&outside).unwrap();
+        let upper = place.paths.upper(HostId::of(ServerId(5)));
+        fs::create_dir_all(&upper).unwrap();
+        std::os::unix::fs::symlink(&outside, upper.join("left4dead2")).unwrap();
+        let text = reason(place.try_start(&place.launch(5)).await);
+        assert!(text.contains("left4dead2/cfg/server.cfg cannot be put in place") && text.contains("reset what the server wrote"), "{text}");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "nothing is made outside the sandbox");
+    }
+
     fn a_game_that_is_not_installed_is_named_and_leaves_no_state() {
         let place = Place::with_game("exit 0");
         fs::remove_file(place.paths.layer(1.into()).join("srcds_linux")).unwrap();

@@ -112,6 +112,15 @@ async fn assets_are_kept_for_ever_and_known_again() {
         let etag = got.header("etag").to_owned();
         let again = guest.send("GET", link, &[("if-none-match", &etag)], "").await.is(304);
         assert_eq!(again.body, "");
+        for coding in ["br", "gzip"] {
+            let packed = guest.send("GET", link, &[("accept-encoding", coding)], "").await.is(200);
+            assert_eq!(
+                (packed.header("content-encoding"), packed.header("vary")),
+                (coding, "accept-encoding"),
+                "{link}"
+            );
+            assert_ne!(packed.header("etag"), etag, "another form has another tag");
+        }
     }
     guest.get("/assets/vendor/htmx.LICENSE").await.is(404);
     guest.get("/assets/../Cargo.toml").await.is(404);

@@ -13,11 +13,14 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
     Scope,
 };
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
 use super::{INNER_ID, Step, layer};
 use crate::host::remedy;
 use crate::sys;
+use crate::sys::mount::Use;
 
 /// Where the opened layers get their short names, in the new root.
 const SHORT: &str = ".layers";
@@ -64,13 +67,11 @@ impl Inside {
             Step::Device(name) => device(name),
             Step::System(name) => system(name),
             Step::Setting(name) => setting(name),
-            Step::Bind(bind) => bind_at(&bind.from, &bind.to).and_then(|()| {
-                if bind.writable { sys::mount::make_harmless(&bind.to) } else { sys::mount::make_read_only(&bind.to) }
-            }),
-            Step::Pin { from, to } => {
-                // The place exists unless the game removed a folder above it: then it is made again, in the upper.
-                bind_at(from, to).and_then(|()| sys::mount::make_read_only(to))
+            Step::Bind(bind) => {
+                let usage = if bind.writable { Use::Writable } else { Use::ReadOnly };
+                sys::mount::copy_of(&bind.from, usage).and_then(|tree| attach(&tree, &bind.to))
             }
+            Step::Pin { from, to } => pin(from, to),
             Step::HostName(name) => rustix::system::sethostname(name.as_bytes()).map_err(io::Error::from),
             Step::EnterRoot => enter_root(),
             Step::Resources { open_files, file_bytes, processes } => limit(*open_files, *file_bytes, *processes),
@@ -131,48 +132,76 @@ fn new_root(at: &Path) -> io::Result<()> {
     std::env::set_current_dir(at)
 }
 
-/// Binds a file or folder of the host at a place that is made for it.
-fn bind_at(from: &Path, to: &Path) -> io::Result<()> {
-    let handle = sys::fs::open_handle(from)?;
-    let stat = rustix::fs::fstat(&handle)?;
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+/// Attaches a copied mount at a place that is made for it, in the new root: nothing of the game lies on the way.
+fn attach(tree: &OwnedFd, to: &Path) -> io::Result<()> {
+    let stat = rustix::fs::fstat(tree)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         folder(to)?;
-    } else {
-        folder_of(to)?;
-        if !to.exists() {
-            fs::File::create(to)?;
-        }
+        return sys::mount::attach(tree, &sys::fs::open_handle(to)?);
     }
-    sys::mount::bind(&handle, to)
+    let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC;
+    let make = || rustix::fs::open(to, flags, Mode::from(0o644));
+    let place = match make() {
+        Err(Errno::NOENT) => {
+            folder_of(to)?;
+            make()
+        }
+        other => other,
+    };
+    sys::mount::attach(tree, &place?)
+}
+
+/// Shows a generated file in the merged game. Its place exists, unless the game removed a folder above it: then it is made
+/// again, in the upper. The game may have put symlinks there, too, and what they say would be looked up in the host's
+/// root: each name on the way is opened by itself.
+fn pin(from: &Path, to: &Path) -> io::Result<()> {
+    let tree = sys::mount::copy_of(from, Use::ReadOnly)?;
+    let open = |at: &OwnedFd, name: &Path, flags: OFlags| {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat2(at, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    };
+    let mut at = sys::fs::open_handle(Path::new("."))?;
+    if let Ok(place) = open(&at, to, OFlags::PATH) {
+        return sys::mount::attach(&tree, &place);
+    }
+    let (parents, name) = (to.parent().unwrap_or(Path::new("")), to.file_name().unwrap_or_default());
+    for part in parents.components() {
+        let part = Path::new(part.as_os_str());
+        at = match open(&at, part, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&at, part, Mode::from(0o755))?;
+                open(&at, part, OFlags::PATH | OFlags::DIRECTORY)?
+            }
+            other => other?,
+        };
+    }
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::RDONLY | OFlags::CLOEXEC;
+    sys::mount::attach(&tree, &rustix::fs::openat(&at, name, flags, Mode::from(0o644))?)
+}
+
+/// Containers may lack one device or the other, and boxes one setting or the other: programs then get what they would get
+/// there.
+fn unless_missing(tree: io::Result<OwnedFd>, to: &Path) -> io::Result<()> {
+    match tree {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => attach(&other?, to),
+    }
 }
 
 fn device(name: &str) -> io::Result<()> {
-    let from = Path::new("/dev").join(name);
-    // Containers may lack one or the other; programs then get what they would get there.
-    if !from.exists() {
-        return Ok(());
-    }
-    bind_at(&from, &Path::new("dev").join(name))
+    unless_missing(sys::mount::copy_of(&Path::new("/dev").join(name), Use::Device), &Path::new("dev").join(name))
 }
 
 fn system(name: &str) -> io::Result<()> {
     let from = Path::new("/").join(name);
-    let Ok(kind) = fs::symlink_metadata(&from) else { return Ok(()) };
-    if kind.is_symlink() {
-        return symlink(fs::read_link(&from)?, name);
+    match fs::read_link(&from) {
+        Ok(target) => symlink(target, name),
+        Err(_) => unless_missing(sys::mount::copy_of(&from, Use::ReadOnly), Path::new(name)),
     }
-    bind_at(&from, Path::new(name))?;
-    sys::mount::make_read_only(Path::new(name))
 }
 
 fn setting(name: &str) -> io::Result<()> {
-    let from = Path::new("/etc").join(name);
-    if !from.exists() {
-        return Ok(());
-    }
-    let to = Path::new("etc").join(name);
-    bind_at(&from, &to)?;
-    sys::mount::make_read_only(&to)
+    unless_missing(sys::mount::copy_of(&Path::new("/etc").join(name), Use::ReadOnly), &Path::new("etc").join(name))
 }
 
 fn enter_root() -> io::Result<()> {

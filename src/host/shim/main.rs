@@ -29,7 +29,7 @@ use crate::sys;
 const REQUEST: Duration = Duration::from_secs(30);
 /// How long the sandbox may take. Mounting takes milliseconds; a disk that hangs takes longer.
 const BUILD: Duration = Duration::from_mins(1);
-/// Argument by which a starter asks for a shim that is nobody's child.
+/// Argument by which a starter asks for a shim in a session of its own.
 pub const DETACHED: &str = "--detached";
 
 /// Everything. Reads its own arguments: the word `shim` has been read.
@@ -39,14 +39,8 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if argument.as_deref() == Some(DETACHED) {
-        match sys::process::clone(0) {
-            // The starter waits for this one and leaves no zombie; init or a reaper inherits the other.
-            Ok(sys::process::Cloned::Parent { .. }) => return ExitCode::SUCCESS,
-            Ok(sys::process::Cloned::Child) => {
-                let _ = rustix::process::setsid();
-            }
-            Err(_) => return ExitCode::FAILURE,
-        }
+        // Away from the starter's terminal. Refused to a leader of a group, which is away from it already.
+        let _ = rustix::process::setsid();
     }
     let Ok(starter) = take_starter() else { return ExitCode::FAILURE };
     // What a shim makes is for the service user alone.

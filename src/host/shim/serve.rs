@@ -78,6 +78,8 @@ struct Turn {
     ended: Option<String>,
     /// The terminal's other end is closed everywhere: nothing more to wait for there.
     hung_up: bool,
+    /// Init has closed its end; the kernel takes milliseconds to take the sandbox down after that.
+    silent: bool,
 }
 
 impl Shim {
@@ -91,6 +93,7 @@ impl Shim {
             asked: false,
             ended: None,
             hung_up: false,
+            silent: false,
         };
         while !self.turn(&mut turn)? {}
         while self.read_terminal(&mut turn)? {}
@@ -109,10 +112,12 @@ impl Shim {
         let terminal = if turn.typed.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
         // A terminal that hung up would wake us for ever.
         let terminal = if turn.hung_up { PollFlags::empty() } else { terminal };
+        // A socket that hung up would, too; the end that is waited for then is that of init.
+        let reports: &OwnedFd = if turn.silent { &self.init } else { &self.reports };
         let mut wait = vec![
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.init, PollFlags::IN),
-            PollFd::new(&self.reports, PollFlags::IN),
+            PollFd::new(reports, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
         ];
         wait.extend(turn.clients.interests().map(|(fd, flags)| PollFd::new(fd, flags)));
@@ -145,8 +150,8 @@ impl Shim {
                 self.begin_stop(turn);
             }
         }
-        if !ready[2].is_empty() {
-            self.read_report(turn);
+        if !ready[2].is_empty() && !self.read_report(turn) {
+            turn.silent = true;
         }
         // From the last on, so that a removal moves none that is still to be looked at.
         for index in (0..clients).rev() {

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::sys;
+
 /// How shims are started on this box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ShimStarter {
@@ -22,26 +24,24 @@ pub enum ShimStarter {
 }
 
 impl ShimStarter {
-    /// Starts a shim and answers the connection that is its descriptor 0. Blocks for some milliseconds.
+    /// Starts a shim and answers the connection that is its descriptor 0. Blocks for about a millisecond; within a runtime,
+    /// which collects the shim if it ends before us.
     pub fn connect(&self) -> io::Result<UnixStream> {
         match self {
             Self::Socket { path } => UnixStream::connect(path),
             Self::Exec { program } => {
                 let (ours, theirs) = UnixStream::pair()?;
-                // It clones itself and the child of ours ends at once: no zombie, and no tie to our life.
-                let status = Command::new(program)
+                // Its first step is a session of its own: what ends ours does not end it.
+                let child = Command::new(program)
                     .args(["shim", super::main::DETACHED])
                     .env_clear()
                     .current_dir("/")
                     .stdin(Stdio::from(OwnedFd::from(theirs)))
                     .stdout(Stdio::null())
                     .stderr(Stdio::null())
-                    .status()?;
-                if status.success() {
-                    Ok(ours)
-                } else {
-                    Err(io::Error::other(format!("{} shim ended with {status}", program.display())))
-                }
+                    .spawn()?;
+                sys::process::collect(child);
+                Ok(ours)
             }
         }
     }

@@ -3,6 +3,7 @@
 //! All of it blocks and is done on threads that may; errors are logged here, for nobody waits for them.
 
 use super::{CHUNK, LAST_LINES, Owner};
+use crate::blocking;
 use crate::domain::{self, Refusal};
 use crate::host::paths::{Paths, Run};
 use crate::host::{console, instance};
@@ -14,7 +15,7 @@ use crate::model::spec::InstanceSpec;
 impl Owner {
     pub(super) async fn spec(&self) -> Result<InstanceSpec, String> {
         let (paths, host) = (self.context.paths.clone(), HostId::of(self.id));
-        tokio::task::spawn_blocking(move || instance::read_spec(&paths, host))
+        blocking::run(move || instance::read_spec(&paths, host))
             .await
             .map_err(|error| error.to_string())?
             .map_err(|error| error.to_string())
@@ -26,7 +27,7 @@ impl Owner {
         look: impl FnOnce(&Paths, Run) -> std::io::Result<ConsoleCursor> + Send + 'static,
     ) -> ConsoleCursor {
         let (paths, run) = (self.context.paths.clone(), self.run());
-        match tokio::task::spawn_blocking(move || look(&paths, run)).await {
+        match blocking::run(move || look(&paths, run)).await {
             Ok(Ok(cursor)) => cursor,
             Ok(Err(_)) | Err(_) => 0,
         }
@@ -34,7 +35,7 @@ impl Owner {
 
     pub(super) async fn last_lines(&self) -> String {
         let (paths, run, began) = (self.context.paths.clone(), self.run(), self.began);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = blocking::run(move || {
             let from = console::tail(&paths, run, LAST_LINES)?.max(began);
             console::read(&paths, run, from, CHUNK)
         })
@@ -47,7 +48,7 @@ impl Owner {
 
     pub(super) async fn observe(&mut self, state: ActualState, error: Option<String>) {
         let (domain, id, kept) = (self.context.domain.clone(), self.id, (state, error.clone()));
-        let written = tokio::task::spawn_blocking(move || domain.observe(id, state, error)).await;
+        let written = blocking::run(move || domain.observe(id, state, error)).await;
         self.unstored = matches!(written, Ok(Err(Refusal::Store(_)))).then_some(kept);
         self.tell(written);
     }
@@ -55,7 +56,7 @@ impl Owner {
     /// Whether a job is queued or under way that will start or end the game: then this look starts nothing.
     pub(super) async fn job_decides(&self) -> bool {
         let domain = self.context.domain.clone();
-        let active = tokio::task::spawn_blocking(move || domain.active_jobs()).await;
+        let active = blocking::run(move || domain.active_jobs()).await;
         active.is_ok_and(|active| {
             active.is_ok_and(|jobs| {
                 jobs.iter().any(|job| job.server_id == Some(self.id) && job.operation.desired().is_some())
@@ -65,7 +66,7 @@ impl Owner {
 
     pub(super) async fn record(&self) -> Option<Server> {
         let (domain, id) = (self.context.domain.clone(), self.id);
-        match tokio::task::spawn_blocking(move || domain.server_record(id)).await {
+        match blocking::run(move || domain.server_record(id)).await {
             Ok(Ok(record)) => record,
             Ok(Err(refusal)) => {
                 log::error!("server {}: its record cannot be read: {refusal}", self.id);

@@ -5,6 +5,7 @@ use serde_json::json;
 use warp::http::StatusCode;
 
 use super::overlays;
+use crate::blocking;
 use crate::domain::Refusal;
 use crate::domain::overlays::{NewRevision, OverlayView};
 use crate::model::id::OverlayId;
@@ -66,7 +67,7 @@ async fn take(call: &Call, id: OverlayId, parts: &mut Parts) -> Result<Revision,
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
+    blocking::run(work).await.map_err(|error| {
         log::error!("work on files panicked: {error}");
         Fault::internal()
     })

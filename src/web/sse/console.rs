@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, watch};
 use warp::sse::Event;
 
 use super::{Out, Ticket, data, json_event, resume_from, shown, with_colours};
+use crate::blocking;
 use crate::model::ansi::clean;
 use crate::model::event::Event as Change;
 use crate::model::id::ServerId;
@@ -53,7 +54,7 @@ pub async fn stream(id: u64, given: Given) -> Answer {
 /// Where the last lines begin. A server that never ran has none.
 async fn tail(web: &Arc<Web>, id: ServerId, lines: usize) -> Result<ConsoleCursor, Fault> {
     let web = Arc::clone(web);
-    match tokio::task::spawn_blocking(move || web.machine.console_tail(id, lines)).await {
+    match blocking::run(move || web.machine.console_tail(id, lines)).await {
         Ok(Ok(cursor)) => Ok(cursor),
         Ok(Err(ConsoleError::NotRunning)) => Ok(0),
         Ok(Err(error @ ConsoleError::Machine(_))) => Err(error.into()),
@@ -156,7 +157,7 @@ impl Follow {
     async fn send_new(&mut self, out: &Out) -> bool {
         loop {
             let (web, id, from) = (Arc::clone(&self.web), self.id, self.lines.read_to);
-            let read = tokio::task::spawn_blocking(move || web.machine.console_read(id, from, READ)).await;
+            let read = blocking::run(move || web.machine.console_read(id, from, READ)).await;
             let chunk = match read {
                 Ok(Ok(chunk)) => chunk,
                 Ok(Err(ConsoleError::NotRunning)) => return true,

@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use warp::http::{HeaderValue, header};
 use warp::reply::Reply;
 
+use crate::blocking;
 use crate::model::ansi;
 use crate::model::id::ServerId;
 use crate::model::machine::ConsoleCursor;
@@ -47,7 +48,7 @@ async fn send(web: Arc<Web>, id: ServerId, out: mpsc::Sender<io::Result<Vec<u8>>
     let mut cutter = Lines::from(0);
     while at < end {
         let reading = Arc::clone(&web);
-        let read = tokio::task::spawn_blocking(move || reading.machine.console_read(id, at, PIECE)).await;
+        let read = blocking::run(move || reading.machine.console_read(id, at, PIECE)).await;
         let piece = match read.map_err(|error| error.to_string()).map(|read| read.map_err(|error| error.to_string())) {
             // Older segments went meanwhile, or there is less than was known.
             Ok(Ok(chunk)) if chunk.bytes.is_empty() => break,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use crate::blocking;
 use crate::domain::servers::ServerView;
 use crate::model::id::ServerId;
 use crate::model::machine::{Facts, Person, Sample};
@@ -71,7 +72,7 @@ pub async fn live(id: u64, given: Given) -> Answer {
 /// The part of a server's page that moves by itself.
 pub async fn section(call: &Call, id: ServerId) -> Result<Markup, Fault> {
     let web = Arc::clone(&call.web);
-    let samples = tokio::task::spawn_blocking(move || web.machine.history(id)).await.map_err(|error| {
+    let samples = blocking::run(move || web.machine.history(id)).await.map_err(|error| {
         log::error!("reading a history panicked: {error}");
         Fault::internal()
     })?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use maud::{Markup, html};
 
+use crate::blocking;
 use crate::domain::Refusal;
 use crate::model::difference::{Difference, differences};
 use crate::model::id::{OverlayId, ServerId};
@@ -13,7 +14,7 @@ use crate::web::extract::Call;
 /// The differences in words; empty: the next start changes nothing, or nothing was written yet.
 pub async fn of(call: &Call, id: ServerId) -> Result<Vec<String>, Fault> {
     let web = Arc::clone(&call.web);
-    let written = tokio::task::spawn_blocking(move || web.machine.written_spec(id)).await;
+    let written = blocking::run(move || web.machine.written_spec(id)).await;
     let Ok(Some(written)) = written else { return Ok(Vec::new()) };
     call.run(move |web, actor| {
         let next = match web.domain.spec(id) {

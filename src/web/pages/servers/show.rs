@@ -7,6 +7,7 @@ use serde_json::json;
 use warp::http::StatusCode;
 
 use super::{download, live, pending};
+use crate::blocking;
 use crate::domain::Page;
 use crate::domain::jobs::JobFilter;
 use crate::domain::servers::ServerView;
@@ -289,7 +290,7 @@ pub async fn logs(id: u64, given: Given) -> Answer {
 
 async fn read(call: &Call, id: ServerId, lines: usize) -> Result<Vec<(u64, String)>, Fault> {
     let web = Arc::clone(&call.web);
-    let read = tokio::task::spawn_blocking(move || {
+    let read = blocking::run(move || {
         let mut at = web.machine.console_tail(id, lines)?;
         let mut cutter = Lines::from(at);
         let (mut found, mut bytes) = (Vec::new(), 0);
