@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::Reply;
 
+use crate::blocking;
 use crate::domain::Refusal;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given, Peer};
@@ -48,7 +49,7 @@ pub async fn backup(given: Given) -> Answer {
     let call = control(given)?;
     let file = call.run(|web, _| Ok(copy(web))).await??;
     let (out, pieces) = mpsc::channel::<std::io::Result<Vec<u8>>>(4);
-    tokio::task::spawn_blocking(move || send(file, &out));
+    drop(blocking::run(move || send(file, &out)));
     let mut response = warp::reply::stream(ReceiverStream::new(pieces)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Ok(response)
