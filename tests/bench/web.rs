@@ -28,7 +28,7 @@ const USERS: usize = 7;
 /// Measures both rows.
 pub fn measure() -> Vec<Row> {
     let mut panel = Panel::with(Setup {
-        config: vec![format!("port_range: {}-{}", PORTS.0, PORTS.1), "status_refresh_seconds: 8".into()],
+        config: vec![format!("port_range: {}-{}", PORTS.0, PORTS.1)],
         ..Setup::default()
     });
     let (servers, cookies) =
