@@ -57,7 +57,8 @@ impl Filled {
 
     /// A blueprint and so many servers of the admin's that follow it.
     pub fn servers(&self, count: usize) -> Vec<ServerId> {
-        let new = NewBlueprint { name: "Versus".into(), arguments: vec!["+map c1m1_hotel".into()], ..Default::default() };
+        let new =
+            NewBlueprint { name: "Versus".into(), arguments: vec!["+map c1m1_hotel".into()], ..Default::default() };
         let blueprint = self.domain.create_blueprint(&self.admin, new).expect("a blueprint").id;
         let mut servers = Vec::new();
         while servers.len() < count {

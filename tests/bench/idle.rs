@@ -16,7 +16,7 @@ const RUNNING: (u16, u16) = (27_300, 27_399);
 /// How long nobody asks.
 const WINDOW: Duration = Duration::from_mins(1);
 /// After the last request: what it needed was given back by then.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(25);
 
 /// Measures the row.
 pub fn measure() -> Vec<Row> {

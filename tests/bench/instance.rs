@@ -58,7 +58,9 @@ pub fn measure() -> Vec<Row> {
     ];
     for (name, took, bytes_of_copy) in copies {
         rows.push(Row::new(9, "time of that instance", "ms", time, Goal::RatioAtMost(1.0)).beside(took, name));
-        rows.push(Row::new(9, "disk of that instance", "MiB", bytes, Goal::RatioAtMost(1.0)).beside(bytes_of_copy, name));
+        rows.push(
+            Row::new(9, "disk of that instance", "MiB", bytes, Goal::RatioAtMost(1.0)).beside(bytes_of_copy, name),
+        );
     }
     rows
 }

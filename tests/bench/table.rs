@@ -127,7 +127,8 @@ impl Row {
 
 /// The whole as Markdown.
 pub fn markdown(rows: &[Row]) -> String {
-    let mut text = "| row | work | left4me | limit or rival | ratio | goal | holds |\n|---|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| row | work | left4me | limit or rival | ratio | goal | holds |\n|---|---|---|---|---|---|---|\n".to_owned();
     for row in rows {
         let _ = writeln!(text, "{}", row.markdown());
     }

@@ -27,12 +27,9 @@ const USERS: usize = 7;
 
 /// Measures both rows.
 pub fn measure() -> Vec<Row> {
-    let mut panel = Panel::with(Setup {
-        config: vec![format!("port_range: {}-{}", PORTS.0, PORTS.1)],
-        ..Setup::default()
-    });
-    let (servers, cookies) =
-        fill::filled(&mut panel, PORTS, |store| (store.servers(SERVERS), store.admins(USERS)));
+    let mut panel =
+        Panel::with(Setup { config: vec![format!("port_range: {}-{}", PORTS.0, PORTS.1)], ..Setup::default() });
+    let (servers, cookies) = fill::filled(&mut panel, PORTS, |store| (store.servers(SERVERS), store.admins(USERS)));
     let cookie = panel.session.0.clone();
     let bearer = panel.bearer();
     let (as_browser, as_program) = ([("cookie", cookie.as_str())], [("authorization", bearer.as_str())]);
@@ -86,9 +83,27 @@ fn both(
     }
     let kib = |bytes: usize| bytes / 1024;
     vec![
-        Row::rounds(1, format!("dashboard of {SERVERS} servers, logged in ({} KiB)", kib(page)), "pages/s", &pages, Goal::RatioAtLeast(0.5)),
-        Row::rounds(2, format!("JSON of {SERVERS} servers ({} KiB)", kib(json)), "answers/s", &lists, Goal::RatioAtLeast(0.5)),
-        Row::rounds(2, format!("dashboard while {READERS} readers follow events"), "pages/s", &followed, Goal::RatioAtLeast(0.8)),
+        Row::rounds(
+            1,
+            format!("dashboard of {SERVERS} servers, logged in ({} KiB)", kib(page)),
+            "pages/s",
+            &pages,
+            Goal::RatioAtLeast(0.5),
+        ),
+        Row::rounds(
+            2,
+            format!("JSON of {SERVERS} servers ({} KiB)", kib(json)),
+            "answers/s",
+            &lists,
+            Goal::RatioAtLeast(0.5),
+        ),
+        Row::rounds(
+            2,
+            format!("dashboard while {READERS} readers follow events"),
+            "pages/s",
+            &followed,
+            Goal::RatioAtLeast(0.8),
+        ),
     ]
 }
 
@@ -123,8 +138,11 @@ impl Readers {
             connect(&socket, &address).expect("a connection");
             let mut stream = std::net::TcpStream::from(socket);
             let cookie = &cookies[reader % USERS];
-            write!(stream, "GET /events HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\naccept: text/event-stream\r\n\r\n")
-                .expect("a request");
+            write!(
+                stream,
+                "GET /events HTTP/1.1\r\nhost: {address}\r\ncookie: {cookie}\r\naccept: text/event-stream\r\n\r\n"
+            )
+            .expect("a request");
             let mut reading = stream.try_clone().expect("a descriptor");
             let mut buffer = [0; 4096];
             let read = reading.read(&mut buffer).expect("an answer");
