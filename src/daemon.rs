@@ -2,11 +2,13 @@
 //! meet; it decides nothing else.
 //!
 //! ```text
-//!   open store ─▶ probe kernel ─▶ recover jobs ─▶ adopt instances ─▶ listen ─▶ READY ─▶ … ─▶ SIGTERM ─▶ drain
+//!   open store ─▶ recover jobs ─▶ adopt instances ─▶ listen ─▶ READY ─▶ … ─▶ SIGTERM ─▶ drain
+//!              └─▶ probe kernel
 //! ```
 //!
 //! The end of the daemon touches no game: shims go on, and the next daemon adopts them.
 
+mod rest;
 mod sockets;
 
 use std::io;
@@ -34,6 +36,7 @@ use crate::live::Hub;
 use crate::model::machine::{Instances, Machine};
 use crate::store::{Store, StoreError};
 use crate::supervise::{self, Supervisor, SupervisorHandle, leftovers};
+use crate::sys::memory;
 use crate::systemd::notify;
 use crate::web;
 
@@ -102,6 +105,7 @@ pub fn open_domain(config: &Config) -> Result<Domain, DaemonError> {
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called once, when requests are answered.
 pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(), DaemonError> {
+    memory::keep_little();
     let opened = config.clone();
     let domain = blocking(move || open_domain(&opened)).await??;
     let paths = Paths::new(config.data_dir.clone(), config.overlay_root.clone());
@@ -123,7 +127,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
         Some(path) => ShimStarter::Socket { path: path.clone() },
         None => ShimStarter::Exec { program: PROGRAM.into() },
     };
-    report_checks(&starter, &paths).await?;
+    // Beside the rest of the start: it only tells the log what games will miss.
+    let checked = tokio::spawn(report_checks(starter.clone(), paths.clone()));
     let limits = Limits {
         memory_max: config.memory_max,
         cpu_weight: Some(config.cpu_weight.into()),
@@ -187,6 +192,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     let control_server = tokio::spawn(web::server::serve_unix(site, control, uid, stopped.clone()));
     let watchdog = tokio::spawn(feed_watchdog(domain.clone()));
     let sweeper = tokio::spawn(sweep(tidied));
+    let rest = tokio::spawn(rest::follow());
     let collector = tokio::spawn(leftovers::follow(domain.clone(), overlay_paths, specs, left, overlays_changed));
 
     ready(&Ready { address, domain: &domain });
@@ -204,6 +210,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     stop.send_replace(true);
     watchdog.abort();
     sweeper.abort();
+    rest.abort();
+    checked.abort();
     collector.abort();
     let _ = tokio::join!(page_servers.join_all(), control_server);
     if ended_early.is_none() && tokio::time::timeout(DRAIN_JOBS, runner).await.is_err() {
@@ -293,16 +301,18 @@ fn web_settings(config: &Config) -> web::Settings {
     }
 }
 
-async fn report_checks(starter: &ShimStarter, paths: &Paths) -> Result<(), DaemonError> {
-    let (starter, paths) = (starter.clone(), paths.clone());
-    for check in blocking(move || probe::run(&starter, &paths)).await? {
+async fn report_checks(starter: ShimStarter, paths: Paths) {
+    let checks = blocking(move || probe::run(&starter, &paths)).await.unwrap_or_else(|error| {
+        log::error!("the machine could not be looked at: {error}");
+        Vec::new()
+    });
+    for check in checks {
         match check.outcome {
             Outcome::Ok => {}
             Outcome::Warning => log::warn!("{}: {}", check.name, check.text),
             Outcome::Failure => log::error!("{}: {}", check.name, check.text),
         }
     }
-    Ok(())
 }
 
 async fn listen_control(path: &Path) -> Result<UnixListener, DaemonError> {

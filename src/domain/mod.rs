@@ -12,6 +12,7 @@ mod claims;
 pub mod error;
 pub mod jobs;
 mod lockout;
+mod memory;
 mod observed;
 mod overlay_path;
 pub mod overlays;
@@ -39,8 +40,9 @@ use crate::model::FieldError;
 use crate::model::id::UserId;
 use crate::model::port::PortRange;
 use crate::model::time::Timestamp;
-use crate::model::user::Actor;
+use crate::model::user::{Actor, ApiToken, Session, User};
 use crate::store::{Hub, Key, Snapshot, Span, Store, Tx};
+use memory::Memory;
 use ports::PortCounts;
 
 /// What the configuration says about the rules; settings of admins at run time win over it.
@@ -73,6 +75,8 @@ struct Inner {
     rules: Rules,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     port_counts: Mutex<PortCounts>,
+    sessions: Mutex<Memory<(User, Session)>>,
+    tokens: Mutex<Memory<(User, ApiToken)>>,
 }
 
 /// Which part of a list is wanted.
@@ -113,7 +117,16 @@ impl Domain {
 
     /// The same with a clock of the caller's choice: expiries and retention can be tested without waiting.
     pub fn with_clock(store: Store, rules: Rules, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { inner: Arc::new(Inner { store, rules, clock: Box::new(clock), port_counts: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                rules,
+                clock: Box::new(clock),
+                port_counts: Mutex::default(),
+                sessions: Mutex::default(),
+                tokens: Mutex::default(),
+            }),
+        }
     }
 
     /// The rules of the configuration.
@@ -134,6 +147,11 @@ impl Domain {
     /// Whether the store can be read and the newest write reached the disk.
     pub fn health(&self) -> Result<()> {
         Ok(self.inner.store.health()?)
+    }
+
+    /// Which state the operations see; see [`Store::version`].
+    pub fn version(&self) -> u64 {
+        self.inner.store.version()
     }
 
     fn now(&self) -> Timestamp {

@@ -306,6 +306,8 @@ pub trait Machine: Send + Sync {
     fn console_grown(&self, server: ServerId) -> tokio::sync::watch::Receiver<ConsoleCursor>;
     /// Types one line into the game.
     fn console_send(&self, server: ServerId, line: String) -> Later<'_, Result<(), ConsoleError>>;
+    /// Grows whenever something that a card shows of any game may have changed: its players, its map, its last hour.
+    fn changes(&self) -> u64;
     /// What is known of the game now.
     fn facts(&self, server: ServerId) -> Option<Facts>;
     /// Samples of the last hour, oldest first. Blocks on files.

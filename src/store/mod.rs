@@ -24,7 +24,7 @@ mod tx;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase};
@@ -56,6 +56,8 @@ struct Inner {
     flush_ended: Condvar,
     /// What readers see: the newest state that is on the disk. `None` while the file cannot be opened.
     snapshot: RwLock<Option<Snapshot>>,
+    /// Grows after `snapshot` was replaced, before its lock is released.
+    version: AtomicU64,
 }
 
 /// Held by the writer whose turn it is.
@@ -92,6 +94,7 @@ impl Store {
                 flushed: Mutex::default(),
                 flush_ended: Condvar::new(),
                 snapshot: RwLock::new(Some(snapshot)),
+                version: AtomicU64::new(0),
             }),
         })
     }
@@ -122,6 +125,12 @@ impl Store {
             Some(error) => error.clone(),
             None => StoreError::Io { what: "is closed".into(), why: "it is being opened again".into() },
         })
+    }
+
+    /// Which state [`Store::read`] gives: the number is another after each change. What was read after asking for it is at
+    /// least as new, so it holds as long as the number is the same.
+    pub fn version(&self) -> u64 {
+        self.inner.version.load(Ordering::Acquire)
     }
 
     /// Runs `work` in a write transaction. `Ok` commits, and this returns when the change is on the disk; `Err` (or a
@@ -252,6 +261,7 @@ impl Inner {
                 }
             }
         }
+        self.version.fetch_add(1, Ordering::Release);
         flushed.settled = turn.newest;
         self.flush_ended.notify_all();
     }
@@ -277,6 +287,7 @@ impl Inner {
         let (db, newest) = open_with_snapshot(&self.path)?;
         turn.db = Some(db);
         *snapshot = Some(newest);
+        self.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod record;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
@@ -261,7 +262,7 @@ impl Owner {
     async fn ended(&mut self, how: &str, dismissed: bool) {
         self.deadline = None;
         (self.eye, self.look) = (None, None);
-        self.set_facts(None);
+        self.set_facts(None, false);
         let lines = self.last_lines().await;
         self.window.grown.send_replace(self.console_at(console::end).await);
         let reason = self.reason.take().unwrap_or_else(|| how.to_owned());
@@ -464,7 +465,7 @@ impl Owner {
         self.eye = Some(eye);
         self.look_at = Instant::now() + seen.next;
         let processes = seen.facts.processes.unwrap_or(0);
-        self.set_facts(Some(seen.facts));
+        self.set_facts(Some(seen.facts), seen.sampled);
         if let Some(overflow) = seen.overflow {
             self.reason = Some(format!(
                 "the game was ended: it wrote {}; see what it wrote, reset the server's own layer, or {}",
@@ -491,8 +492,17 @@ impl Owner {
         self.crowded = crowded;
     }
 
-    fn set_facts(&self, facts: Option<Facts>) {
-        *self.window.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    /// `sampled`: the last hour has a new sample.
+    fn set_facts(&self, facts: Option<Facts>, sampled: bool) {
+        let mut known = self.window.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = |facts: &Option<Facts>| {
+            facts.as_ref().map(|facts| (facts.map.clone(), facts.players, facts.bots, facts.max_players))
+        };
+        let changed = sampled || shown(&known) != shown(&facts);
+        *known = facts;
+        if changed {
+            self.window.changes.fetch_add(1, Ordering::Release);
+        }
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct Seen {
     pub answered: bool,
     /// It wrote what it may not.
     pub overflow: Option<Excess>,
+    /// A sample of the last hour was written.
+    pub sampled: bool,
     /// When to look again.
     pub next: Duration,
 }
@@ -93,9 +95,9 @@ impl Eye {
     pub async fn look(mut self, target: Target) -> (Self, Seen) {
         let overflow = self.see_machine(&target).await;
         let answered = self.ask(&target).await;
-        self.sample(&target).await;
+        let sampled = self.sample(&target).await;
         let next = target.refresh.min(self.measure_again).max(Duration::from_millis(200));
-        let seen = Seen { facts: self.known.clone(), answered, overflow, next };
+        let seen = Seen { facts: self.known.clone(), answered, overflow, sampled, next };
         (self, seen)
     }
 
@@ -197,16 +199,17 @@ impl Eye {
         Ok(status::people(&text))
     }
 
-    async fn sample(&mut self, target: &Target) {
-        let Some((_, cpu)) = self.cpu else { return };
+    /// Writes a sample, where one is due; says whether it did.
+    async fn sample(&mut self, target: &Target) -> bool {
+        let Some((_, cpu)) = self.cpu else { return false };
         let every = (target.refresh * 4).clamp(SAMPLES.0, SAMPLES.1);
         let Some((at, before)) = self.sampled else {
             // Nothing to compare with yet.
             self.sampled = Some((Instant::now(), cpu));
-            return;
+            return false;
         };
         if at.elapsed() < every {
-            return;
+            return false;
         }
         let sample = Sample {
             at: Timestamp::now(),
@@ -221,6 +224,7 @@ impl Eye {
             // A gap in a picture, on a disk that is full.
             log::debug!("a sample of {run} is lost: {error}");
         }
+        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! The face of the machine that pages see: consoles, facts, listeners.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{oneshot, watch};
 
@@ -64,6 +65,10 @@ impl Machine for SupervisorHandle {
             supervisor.send(server, Request::SendLine { line, answer }).await;
             answered.await.unwrap_or(Err(ConsoleError::NotRunning))
         })
+    }
+
+    fn changes(&self) -> u64 {
+        self.0.changes.load(Ordering::Acquire)
     }
 
     fn facts(&self, server: ServerId) -> Option<Facts> {

@@ -15,6 +15,7 @@ mod room;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ struct Window {
     facts: Mutex<Option<Facts>>,
     /// Process number of the game that runs, and its port; 0: none.
     game: Mutex<(i32, u16)>,
+    /// Shared by all: see `Machine::changes`.
+    changes: Arc<AtomicU64>,
 }
 
 struct Handle {
@@ -75,12 +78,18 @@ pub struct Supervisor {
     context: Arc<Context>,
     tasks: Mutex<HashMap<ServerId, Handle>>,
     snapshots: Snapshots,
+    changes: Arc<AtomicU64>,
 }
 
 impl Supervisor {
     /// A supervisor that has not looked yet.
     pub fn new(context: Context) -> Arc<Self> {
-        Arc::new(Self { context: Arc::new(context), tasks: Mutex::default(), snapshots: Snapshots::default() })
+        Arc::new(Self {
+            context: Arc::new(context),
+            tasks: Mutex::default(),
+            snapshots: Snapshots::default(),
+            changes: Arc::default(),
+        })
     }
 
     /// Looks at every server that may have a process or should have one, and adopts or starts it. Answers when each
@@ -141,8 +150,12 @@ impl Supervisor {
     fn spawn(self: &Arc<Self>, server: ServerId) -> Handle {
         let (requests, mailbox) = mpsc::channel(16);
         let end = crate::host::console::end(&self.context.paths, Run::Server(HostId::of(server))).unwrap_or(0);
-        let window =
-            Arc::new(Window { grown: watch::Sender::new(end), facts: Mutex::default(), game: Mutex::default() });
+        let window = Arc::new(Window {
+            grown: watch::Sender::new(end),
+            facts: Mutex::default(),
+            game: Mutex::default(),
+            changes: self.changes.clone(),
+        });
         tokio::spawn(instance::own(self.context.clone(), server, mailbox, window.clone()));
         Handle { requests, window }
     }

@@ -38,7 +38,7 @@ pub enum Peer {
 }
 
 /// In which shape the client reads answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// A program.
     Json,
@@ -254,9 +254,12 @@ async fn identify(web: &Arc<Web>, peer: Peer, headers: &HeaderMap) -> Result<Opt
         return Ok(Some(Who::System));
     }
     if let Some(bearer) = bearer(headers) {
-        let found = {
-            let bearer = bearer.to_owned();
-            web.run(move |web| web.domain.authenticate(&bearer)).await?
+        let found = match web.domain.known_token(bearer) {
+            Some(found) => Some(found),
+            None => {
+                let bearer = bearer.to_owned();
+                web.run(move |web| web.domain.authenticate(&bearer)).await?
+            }
         };
         return match found {
             Some((user, token)) => Ok(Some(Who::Token { user, token, bearer: bearer.to_owned() })),
@@ -264,9 +267,12 @@ async fn identify(web: &Arc<Web>, peer: Peer, headers: &HeaderMap) -> Result<Opt
         };
     }
     let Some(token) = session::token(headers, web.is_secure(peer, headers)) else { return Ok(None) };
-    let found = {
-        let token = token.clone();
-        web.run(move |web| web.domain.session(&token)).await?
+    let found = match web.domain.known_session(&token) {
+        Some(found) => Some(found),
+        None => {
+            let token = token.clone();
+            web.run(move |web| web.domain.session(&token)).await?
+        }
     };
     Ok(found.map(|(user, _)| Who::Session { user, csrf: session::csrf_token(&token), token }))
 }

@@ -12,6 +12,7 @@ pub mod extract;
 pub mod fields;
 pub mod json;
 pub mod layout;
+pub mod memo;
 pub mod metrics;
 pub mod pages;
 pub mod places;
@@ -85,6 +86,8 @@ pub struct Web {
     pub stop: watch::Receiver<bool>,
     /// Places for streams.
     pub streams: sse::Streams,
+    /// Pages that nothing has changed since.
+    pub memo: memo::Memo,
     /// Places for password hashes.
     hashes: Semaphore,
 }
@@ -105,6 +108,7 @@ impl Web {
             assets: assets::Assets::new(),
             metrics: metrics::Metrics::new(),
             stop,
+            memo: memo::Memo::default(),
             hashes: Semaphore::new(HASHES),
         })
     }

@@ -1,11 +1,5 @@
-//! What a shim costs while a game prints: bytes a second through it, beside a bare copy from a pseudo-terminal into a file; and
-//! its memory while the game is silent, beside Debian's conmon and a tmux pane. All in one run, in turn.
-//!
-//! `cargo bench --bench console`. Prints ratios; decides nothing.
-
-#[path = "../host/support.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "made for the tests of tests/host")]
-mod support;
+//! Row 4 and a part of row 5: what a shim costs while a game prints: bytes a second through it, beside a bare copy from a pseudo-terminal into a file; and
+//! its memory while the game is silent, beside Debian's conmon and a tmux pane.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use left4me::host::shim::client::Event;
-use support::{Place, await_exit, eventually, kill};
+
+use crate::host::{Place, await_exit, eventually, kill};
+use crate::table::{Goal, Rounds, Row};
 
 const ROUNDS: usize = 5;
 const LINES: u64 = 3_000_000;
@@ -93,7 +89,7 @@ async fn shim_memory() -> [(u64, u64); 2] {
 }
 
 /// conmon with a runtime that starts a sleep: what podman and cri-o have beside each container.
-fn conmon_memory(folder: &Path) -> Option<(u64, u64)> {
+fn conmon_memory(folder: &Path) -> Result<(u64, u64), String> {
     let runtime = folder.join("runtime");
     let script = "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in --pid-file) shift; file=$1 ;; esac; shift; done\n\
                   sleep 1000 </dev/null >/dev/null 2>&1 &\necho $! > \"$file\"\n";
@@ -111,8 +107,7 @@ fn conmon_memory(folder: &Path) -> Option<(u64, u64)> {
         .stderr(Stdio::null())
         .status();
     if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
-        println!("conmon is not measured ({status:?}): apt-get install conmon");
-        return None;
+        return Err(format!("conmon is not measured ({status:?}): apt-get install conmon"));
     }
     let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u32>().ok();
     eventually("conmon and its program", || number("conmon").is_some() && number("pid").is_some());
@@ -121,58 +116,49 @@ fn conmon_memory(folder: &Path) -> Option<(u64, u64)> {
     if let Some(pid) = number("pid") {
         kill(pid as i32);
     }
-    found
+    found.ok_or_else(|| "conmon ended at once".to_owned())
 }
 
-fn tmux_memory(folder: &Path) -> Option<(u64, u64)> {
+fn tmux_memory(folder: &Path) -> Result<(u64, u64), String> {
     let socket = folder.join("tmux").display().to_string();
     let tmux = |words: &[&str]| Command::new("tmux").args(["-S", &socket, "-f", "/dev/null"]).args(words).output();
     let made = tmux(&["new-session", "-d", "-x", "80", "-y", "24", "sleep 1000"]);
     if !made.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("tmux is not measured ({made:?}): apt-get install tmux");
-        return None;
+        return Err(format!("tmux is not measured ({made:?}): apt-get install tmux"));
     }
     std::thread::sleep(Duration::from_millis(300));
-    let pid = tmux(&["display-message", "-p", "#{pid}"]).ok()?;
-    let found = String::from_utf8_lossy(&pid.stdout).trim().parse().ok().map(pss);
+    let pid = tmux(&["display-message", "-p", "#{pid}"]).map_err(|error| error.to_string())?;
+    let found = String::from_utf8_lossy(&pid.stdout).trim().parse().map(pss);
     let _ = tmux(&["kill-server"]);
-    found
+    found.map_err(|error| format!("tmux says no number: {error}"))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn main() {
+/// Measures both.
+pub fn measure() -> Vec<Row> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (mut ours, mut limits, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rates = Rounds::beside("bare pty copied to a file");
     for _ in 0..ROUNDS {
         let (seconds, bytes) = bare();
         let limit = bytes as f64 / seconds / 1e6;
         let (seconds, bytes) = runtime.block_on(through_a_shim());
-        let rate = bytes as f64 / seconds / 1e6;
-        limits.push(limit);
-        ours.push(rate);
-        ratios.push(rate / limit);
+        rates.add(bytes as f64 / seconds / 1e6, limit);
     }
-    println!("| work | left4me | limit | ratio | goal |\n|---|---|---|---|---|");
-    println!(
-        "| console, MB/s | {:.0} | {:.0} bare pty copy | {:.2} | ≥ 0.7 |",
-        median(ours),
-        median(limits),
-        median(ratios)
-    );
+    let mut rows = vec![Row::rounds(5, "console from the game to disk", "MB/s", &rates, Goal::RatioAtLeast(0.7))];
 
     let folder = tempfile::tempdir().expect("a folder");
     let [shim, init] = runtime.block_on(shim_memory());
-    println!("\n| memory, KiB | PSS | of it its own | shim's PSS beside it |\n|---|---|---|---|");
-    println!("| shim (goal ≤ 1024) | {} | {} | |", shim.0, shim.1);
-    println!("| its init | {} | {} | |", init.0, init.1);
-    for (name, found) in [("conmon", conmon_memory(folder.path())), ("tmux with one pane", tmux_memory(folder.path()))]
-    {
-        if let Some((pss, own)) = found {
-            println!("| {name} | {pss} | {own} | {:.2} |", shim.0 as f64 / pss.max(1) as f64);
-        }
-    }
+    let row = |work: &str, (pss, own): (u64, u64), goal: Goal| {
+        Row::new(4, format!("memory (PSS), {work}"), "KiB", pss as f64, goal).note(format!("{own} KiB of it its own"))
+    };
+    let ours = row("shim of a silent game", shim, Goal::AtMostAndRival(1024.0));
+    rows.push(match conmon_memory(folder.path()) {
+        Ok((pss, own)) => ours.beside(pss as f64, format!("conmon, {own} KiB its own")),
+        Err(why) => ours.note(why),
+    });
+    let init = row("the init beside each game", init, Goal::None);
+    rows.push(match tmux_memory(folder.path()) {
+        Ok((pss, own)) => init.beside(pss as f64, format!("tmux with one pane, {own} KiB its own")),
+        Err(why) => init.note(why),
+    });
+    rows
 }

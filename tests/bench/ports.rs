@@ -1,16 +1,15 @@
-//! Creations of servers per second over HTTP, beside the bare rate of durable redb commits on the same disk, in turn.
-//!
-//! `cargo bench --bench ports`. Prints a ratio (goal ≥ 0.8 with concurrent clients); decides nothing.
+//! Row 7: creations of servers per second over HTTP, beside the bare rate of durable redb commits on the same disk, in turn.
+//! A port that two servers have fails the row.
 
-#[path = "../support/mod.rs"]
-mod support;
-
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use redb::{Database, TableDefinition};
 use serde_json::json;
-use support::panel::{Panel, Setup};
+
+use crate::support::panel::{Panel, Setup};
+use crate::table::{Goal, Rounds, Row};
 
 const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("bare");
 const ROUNDS: usize = 5;
@@ -48,28 +47,32 @@ fn created(panel: &Panel, blueprint: u64, round: usize) -> f64 {
             });
         }
     });
-    COMMITS as f64 / begun.elapsed().as_secs_f64()
+    let rate = COMMITS as f64 / begun.elapsed().as_secs_f64();
+    let mut taken = HashSet::new();
+    let mut path = "/servers?limit=500".to_owned();
+    loop {
+        let list = panel.get(&path);
+        for server in list["items"].as_array().expect("a list") {
+            assert!(taken.insert(server["port"].as_u64().expect("a port")), "two servers have one port: {server}");
+        }
+        match list["next"].as_str() {
+            Some(next) => path = format!("/servers?limit=500&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(taken.len() as u64, COMMITS * (round as u64 + 1), "every creation made a server with a port");
+    rate
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn main() {
+/// Measures the row.
+pub fn measure() -> Vec<Row> {
     let panel = Panel::with(Setup { config: vec!["port_range: 20000-29999".into()], ..Setup::default() });
     let blueprint = panel.blueprint("bench", &[], &[]);
-    let (mut limits, mut rates, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut found = Rounds::beside("bare durable commits of redb");
     for round in 0..ROUNDS {
         let limit = bare(panel.folder.path(), round);
-        let rate = created(&panel, blueprint, round);
-        limits.push(limit);
-        rates.push(rate);
-        ratios.push(rate / limit);
+        found.add(created(&panel, blueprint, round), limit);
     }
-    let (limit, rate, ratio) = (median(limits), median(rates), median(ratios));
-    println!("| work | left4me | limit | ratio | goal |\n|---|---|---|---|---|");
-    println!(
-        "| server creations/s, {CLIENTS} clients | {rate:.0} | {limit:.0} bare durable commits/s | {ratio:.2} | ≥ 0.8 |"
-    );
+    let work = format!("servers created by {CLIENTS} racing clients, no port twice");
+    vec![Row::rounds(7, work, "creations/s", &found, Goal::RatioAtLeast(0.8))]
 }

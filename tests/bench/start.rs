@@ -1,17 +1,12 @@
-//! From the request to the running program: through a shim, beside a bare clone with the same namespaces, an overlay, a
+//! Row 6: from the request to the running program: through a shim, beside a bare clone with the same namespaces, an overlay, a
 //! `/proc`, pivot_root and exec, written in C. In turn, on the same folder.
-//!
-//! `cargo bench --bench start`. Prints p50 and p99 of both and their ratio; decides nothing. Needs gcc and libc6-dev.
-
-#[path = "../host/support.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "made for the tests of tests/host")]
-mod support;
 
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
-use support::{Place, await_exit};
+use crate::host::{Place, await_exit};
+use crate::table::{Goal, Row, quantile};
 
 const ROUNDS: usize = 100;
 
@@ -75,12 +70,8 @@ int main(int argc, char **argv) {
 }
 "#;
 
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
-}
-
-fn main() {
+/// Measures the row.
+pub fn measure() -> Vec<Row> {
     let place = Place::with_game("exit 1");
     let folder = place.paths.data_dir.join("bare");
     for name in ["lower", "upper", "work", "root"] {
@@ -91,8 +82,8 @@ fn main() {
     match Command::new("gcc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source).output() {
         Ok(output) if output.status.success() => {}
         other => {
-            println!("nothing is measured: apt-get install gcc libc6-dev: {other:?}");
-            return;
+            let why = format!("no static C program can be made: apt-get install gcc libc6-dev: {other:?}");
+            return vec![Row::not_measured(6, "request to exec", why)];
         }
     }
     place.program(1, "srcds_linux", &fs::read(&program).expect("the program"));
@@ -115,12 +106,9 @@ fn main() {
             });
         }
     }
-    println!("| work | left4me | limit | ratio | goal |\n|---|---|---|---|---|");
-    for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
-        let (our, limit) = (quantile(&mut ours, part) / 1e3, quantile(&mut limits, part) / 1e3);
-        println!(
-            "| request to exec, {name}, ms | {our:.2} | {limit:.2} bare clone, mounts, exec | {:.1} | ≤ 5 |",
-            our / limit
-        );
-    }
+    let row = |(name, part): (&str, f64)| {
+        Row::new(6, format!("request to exec, {name}"), "ms", quantile(&ours, part) / 1e3, Goal::RatioAtMost(3.0))
+            .beside(quantile(&limits, part) / 1e3, "bare clone, mounts, exec")
+    };
+    [("p50", 0.5), ("p99", 0.99)].map(row).into()
 }

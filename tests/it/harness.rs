@@ -60,6 +60,9 @@ pub struct FakeMachine {
     pub listeners: Mutex<Listeners>,
     /// Games that no server owns.
     pub strays: Mutex<Vec<StrayGame>>,
+    /// Tests change what is above by hand: unless this is set, everything may have changed each time somebody asks.
+    pub calm: std::sync::atomic::AtomicBool,
+    changes: std::sync::atomic::AtomicU64,
 }
 
 impl FakeMachine {
@@ -119,6 +122,11 @@ impl Machine for FakeMachine {
             self.typed.lock().unwrap().get_mut(&server).ok_or(ConsoleError::NotRunning)?.push(line);
             Ok(())
         })
+    }
+
+    fn changes(&self) -> u64 {
+        let more = u64::from(!self.calm.load(std::sync::atomic::Ordering::SeqCst));
+        self.changes.fetch_add(more, std::sync::atomic::Ordering::SeqCst) + more
     }
 
     fn facts(&self, server: ServerId) -> Option<Facts> {

@@ -68,9 +68,9 @@ impl Panel {
         let folder = tempfile::Builder::new().prefix("left4me-test-").tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let program = folder.path().join("left4me");
-        let built = env!("CARGO_BIN_EXE_left4me");
-        if fs::hard_link(built, &program).is_err() {
-            fs::copy(built, &program).expect("the binary");
+        let built = binary();
+        if fs::hard_link(&built, &program).is_err() {
+            fs::copy(&built, &program).expect("the binary");
         }
         // SteamCMD is this binary under another name: a simulated one that behaves as domain.md says.
         std::os::unix::fs::symlink("left4me", folder.path().join("steamcmd")).expect("a link");
@@ -196,10 +196,15 @@ impl Panel {
         http::send(self.address, method, path, &headers, body.to_string().as_bytes())
     }
 
+    /// The admin's `Authorization` header, for clients that are not this one.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
     /// A JSON request as the admin.
     #[track_caller]
     pub fn admin(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let bearer = format!("Bearer {}", self.token);
+        let bearer = self.bearer();
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http::send(self.address, method, path, &headers, body.as_bytes())
@@ -207,7 +212,7 @@ impl Panel {
 
     /// Likewise; an error where the daemon ended in the middle.
     pub fn try_admin(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Answer> {
-        let bearer = format!("Bearer {}", self.token);
+        let bearer = self.bearer();
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         http::try_send(self.address, method, path, &headers, body.to_string().as_bytes())
     }
@@ -220,12 +225,12 @@ impl Panel {
 
     /// A stream that the admin reads.
     pub fn events(&self, path: &str) -> Events {
-        Events::open(self.address, path, &[("authorization", &format!("Bearer {}", self.token))])
+        Events::open(self.address, path, &[("authorization", &self.bearer())])
     }
 
     /// Likewise, from behind the event with this id.
     pub fn events_after(&self, path: &str, id: &str) -> Events {
-        let bearer = format!("Bearer {}", self.token);
+        let bearer = self.bearer();
         Events::open(self.address, path, &[("authorization", &bearer), ("last-event-id", id)])
     }
 
@@ -374,6 +379,11 @@ impl Drop for Panel {
         // `work/work` of an overlay has mode 000; the test's own clean-up may be root or not.
         let _ = Command::new("chmod").arg("-R").arg("u+rwx").arg(&folder).stderr(Stdio::null()).status();
     }
+}
+
+/// The program that is tested: what cargo built beside the test, unless `LEFT4ME_TEST_BINARY` names another.
+pub fn binary() -> PathBuf {
+    std::env::var_os("LEFT4ME_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_left4me").into(), PathBuf::from)
 }
 
 /// Whether the test may run programs as [`UID`].

@@ -13,6 +13,7 @@ use crate::domain::Page;
 use crate::domain::servers::ServerView;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
+use crate::web::memo::remembered;
 use crate::web::{json as objects, reply, session};
 
 /// `GET /health`: for probes, so without a sender; always JSON.
@@ -29,7 +30,10 @@ pub async fn health(given: Given) -> Answer {
 
 /// `GET /dashboard`.
 pub async fn show(given: Given) -> Answer {
-    let call = given.signed_in()?;
+    remembered(given.signed_in()?, draw).await
+}
+
+async fn draw(call: Call) -> Answer {
     let page = call.page()?;
     let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
     if call.is_json() {
@@ -50,7 +54,10 @@ pub async fn show(given: Given) -> Answer {
 
 /// `GET /dashboard/cards`: the grid alone, after servers came or went.
 pub async fn cards(given: Given) -> Answer {
-    let call = given.signed_in()?;
+    remembered(given.signed_in()?, draw_cards).await
+}
+
+async fn draw_cards(call: Call) -> Answer {
     let page = call.page()?;
     let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
     let now = now_of(&call, servers.items.iter().map(|view| view.server.id).collect()).await?;

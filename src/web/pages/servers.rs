@@ -19,6 +19,7 @@ use crate::model::job::Operation;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::layout::{Field, badge, csrf_field, form_alert, next_link};
+use crate::web::memo::remembered;
 use crate::web::{json, reply};
 
 /// Most bytes of a console line that is typed: a terminal takes 4,096 with its end (termios(3), canonical mode).
@@ -26,7 +27,10 @@ const CONSOLE_LINE_MAX: usize = 4095;
 
 /// `GET /servers`.
 pub async fn list(given: Given) -> Answer {
-    let call = given.signed_in()?;
+    remembered(given.signed_in()?, draw_list).await
+}
+
+async fn draw_list(call: Call) -> Answer {
     let page = call.page()?;
     let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
     if call.is_json() {
