@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::{Domain, Refusal, Result, claims};
@@ -28,8 +29,20 @@ pub(super) struct Allocator<'a> {
     now: Timestamp,
     /// Ports of the reservation that is being used up, lowest first.
     pool: VecDeque<u16>,
+    /// Where the search begins.
+    dense: Option<Dense>,
     given: u64,
     foreign: u64,
+}
+
+/// What an earlier search found: every port of a range before `next` is a server's. Else each search would begin with all
+/// that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dense {
+    range: PortRange,
+    next: u16,
+    /// [`claims::released`] at that time.
+    released: u64,
 }
 
 impl Domain {
@@ -42,9 +55,14 @@ impl Domain {
     ) -> Result<T> {
         let begun = Instant::now();
         let (range, now) = (self.rules().port_range, self.now());
-        let mut ports = Allocator { actor, listeners, range, now, pool: VecDeque::new(), given: 0, foreign: 0 };
+        let dense = *self.inner.dense.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ports = Allocator { actor, listeners, range, now, pool: VecDeque::new(), dense, given: 0, foreign: 0 };
         let result = self.write(|tx| work(tx, &mut ports));
-        let mut counts = self.inner.port_counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if result.is_ok() {
+            // Only now is on the disk what it was found with. A port that was released since makes it void by its number.
+            *self.inner.dense.lock().unwrap_or_else(PoisonError::into_inner) = ports.dense;
+        }
+        let mut counts = self.inner.port_counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.foreign += ports.foreign;
         match &result {
             Ok(_) if ports.given > 0 => {
@@ -101,8 +119,17 @@ impl Allocator<'_> {
             }
             return self.claim(tx, port, holder, purpose, ClaimKind::Auto);
         }
-        let claimed = self.claimed_before_a_gap(tx)?;
-        for port in self.range.ports() {
+        let released = claims::released(tx)?;
+        let known = self.dense.filter(|dense| dense.range == self.range && dense.released == released);
+        let mut next = known.map_or(self.range.first, |dense| dense.next);
+        let claimed = self.claimed_before_a_gap(tx, next)?;
+        while next < self.range.last
+            && claimed.get(&next).is_some_and(|claim| matches!(claim.holder, Holder::Server(_)))
+        {
+            next += 1;
+        }
+        self.dense = Some(Dense { range: self.range, next, released });
+        for port in next..=self.range.last {
             if let Some(claim) = claimed.get(&port)
                 && !claims::is_lapsed_reservation(tx, claim, self.now)?
             {
@@ -117,10 +144,10 @@ impl Allocator<'_> {
         Err(Refusal::PortsExhausted(self.exhausted(tx)?))
     }
 
-    /// Claims of the range up to the first port that nobody claims and nobody listens on: further nobody has to look.
-    fn claimed_before_a_gap(&self, tx: &Tx) -> Result<HashMap<u16, PortClaim>> {
+    /// Claims of the range from `from` up to the first port that nobody claims and nobody listens on: further nobody has to look.
+    fn claimed_before_a_gap(&self, tx: &Tx, from: u16) -> Result<HashMap<u16, PortClaim>> {
         let mut found = HashMap::new();
-        let mut next = self.range.first;
+        let mut next = from;
         tx.visit(&CLAIMS, &Span::all().past((next - 1).bytes()), |port, claim| {
             if (next..port).any(|between| self.listeners.on(between).is_none()) || !self.range.contains(port) {
                 return Ok(ControlFlow::Break(()));

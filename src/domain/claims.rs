@@ -17,13 +17,25 @@ use crate::model::id::{ReservationId, ServerId};
 use crate::model::port::{ClaimStatus, Holder, PortClaim, Reservation};
 use crate::model::server::{ActualState, Server};
 use crate::model::time::Timestamp;
-use crate::store::tables::{CLAIMS, CLAIMS_BY_RESERVATION, CLAIMS_BY_SERVER, RESERVATIONS, SERVERS};
+use crate::store::tables::{CLAIMS, CLAIMS_BY_RESERVATION, CLAIMS_BY_SERVER, COUNTERS, RESERVATIONS, SERVERS};
 use crate::store::{Read, Span, Tx};
+
+/// Counts what servers gave back: as long as the number is the same, no port that a server had has become free.
+const RELEASED: &str = "released port";
+
+/// How many ports servers have given back.
+pub(super) fn released(read: &impl Read) -> Result<u64> {
+    Ok(read.get(&COUNTERS, &RELEASED.to_owned())?.unwrap_or(0))
+}
 
 /// Writes a claim over whatever held the port: the caller has checked that it may.
 pub(super) fn put(tx: &mut Tx, port: u16, claim: &PortClaim) -> Result<()> {
     if let Some(old) = tx.get(&CLAIMS, &port)? {
         unlist(tx, port, old.holder)?;
+        if matches!((old.holder, claim.holder), (Holder::Server(_), Holder::Reservation(_))) {
+            // A reservation lapses by itself.
+            tx.next_number(RELEASED)?;
+        }
         // A reservation whose last port is taken holds nothing any more.
         if let Holder::Reservation(id) = old.holder
             && old.holder != claim.holder
@@ -46,6 +58,7 @@ pub(super) fn release(tx: &mut Tx, port: u16) -> Result<()> {
     let Some(old) = tx.get(&CLAIMS, &port)? else { return Ok(()) };
     unlist(tx, port, old.holder)?;
     tx.remove(&CLAIMS, &port)?;
+    tx.next_number(RELEASED)?;
     tx.note(Event::Ports);
     Ok(())
 }

@@ -75,6 +75,7 @@ struct Inner {
     rules: Rules,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     port_counts: Mutex<PortCounts>,
+    dense: Mutex<Option<allocation::Dense>>,
     sessions: Mutex<Memory<(User, Session)>>,
     tokens: Mutex<Memory<(User, ApiToken)>>,
 }
@@ -123,6 +124,7 @@ impl Domain {
                 rules,
                 clock: Box::new(clock),
                 port_counts: Mutex::default(),
+                dense: Mutex::default(),
                 sessions: Mutex::default(),
                 tokens: Mutex::default(),
             }),

@@ -10,10 +10,11 @@ use serde_json::json;
 
 use crate::support::panel::{Panel, Setup};
 use crate::table::{Goal, Rounds, Row};
+use crate::wire::Connection;
 
 const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("bare");
 const ROUNDS: usize = 5;
-const COMMITS: u64 = 200;
+const COMMITS: u64 = 1000;
 const CLIENTS: usize = 16;
 
 /// Durable commits of one small record each, one after another.
@@ -29,20 +30,21 @@ fn bare(folder: &std::path::Path, round: usize) -> f64 {
     COMMITS as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// Servers created by concurrent clients, each with an automatic port.
-fn created(panel: &Panel, blueprint: u64, round: usize) -> f64 {
+/// Servers created by concurrent clients, each with a connection of its own and an automatic port.
+fn created(panel: &Panel, clients: &mut [Connection], blueprint: u64, round: usize) -> f64 {
     let next = AtomicU64::new(0);
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
+        for client in clients {
+            let next = &next;
+            scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= COMMITS {
                         return;
                     }
                     let body = json!({"name": format!("round {round} server {number}"), "blueprint_id": blueprint});
-                    panel.admin("POST", "/servers", &body).expect(201);
+                    client.ask("POST", "/servers", &body.to_string());
                 }
             });
         }
@@ -68,10 +70,13 @@ fn created(panel: &Panel, blueprint: u64, round: usize) -> f64 {
 pub fn measure() -> Vec<Row> {
     let panel = Panel::with(Setup { config: vec!["port_range: 20000-29999".into()], ..Setup::default() });
     let blueprint = panel.blueprint("bench", &[], &[]);
+    let bearer = panel.bearer();
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| Connection::to(panel.address, &headers)).collect();
     let mut found = Rounds::beside("bare durable commits of redb");
     for round in 0..ROUNDS {
         let limit = bare(panel.folder.path(), round);
-        found.add(created(&panel, blueprint, round), limit);
+        found.add(created(&panel, &mut clients, blueprint, round), limit);
     }
     let work = format!("servers created by {CLIENTS} racing clients, no port twice");
     vec![Row::rounds(7, work, "creations/s", &found, Goal::RatioAtLeast(0.8))]
