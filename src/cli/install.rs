@@ -117,7 +117,7 @@ fn bar(data: &str, columns: usize) -> String {
     let value: Value = serde_json::from_str(data).unwrap_or(Value::Null);
     let number = |key: &str| value[key].as_u64();
     let progress = Progress {
-        phase: ansi::plain(value["phase"].as_str().unwrap_or_default()),
+        phase: ansi::plain(value["phase"].as_str().unwrap_or_default()).into_owned(),
         done: number("done").unwrap_or(0),
         total: number("total").unwrap_or(0),
     };

@@ -206,7 +206,7 @@ fn print_lines(rest: &mut Vec<u8>, out: &mut impl Write) -> std::io::Result<()> 
 
 /// A line that a game printed, without what would steer a terminal. Names of players can hold anything.
 fn shown(line: &[u8]) -> String {
-    plain(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']))
+    plain(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n'])).into_owned()
 }
 
 /// Follows a console to the end of its server, over restarts of game and daemon: each line once.

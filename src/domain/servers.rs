@@ -141,11 +141,7 @@ impl Domain {
     /// The actor's servers, by name; for admins everybody's, by owner and name.
     pub fn list_servers(&self, actor: &Actor, page: &Page) -> Result<Items<ServerView>> {
         let read = self.read()?;
-        let span = match (actor.admin, actor.user_id) {
-            (true, _) => Span::all(),
-            (false, Some(user)) => Span::under(&user),
-            (false, None) => return Ok(Items { items: Vec::new(), next: None }),
-        };
+        let Some(span) = own_names(actor) else { return Ok(Items { items: Vec::new(), next: None }) };
         let mut active: HashMap<ServerId, Vec<Job>> = HashMap::new();
         for (_, job) in queue::active(&read)? {
             if let Some(server) = job.server_id {
@@ -157,6 +153,18 @@ impl Domain {
             found.push((key, view(&read, server_of(&read, id)?, active.remove(&id).unwrap_or_default())?));
         }
         Ok(page.cut(found))
+    }
+
+    /// Names of the actor's servers, in the order of [`Self::list_servers`], at most so many.
+    pub fn server_names(&self, actor: &Actor, most: usize) -> Result<Vec<(ServerId, String)>> {
+        let Some(span) = own_names(actor) else { return Ok(Vec::new()) };
+        let names = self.read()?.list(&SERVER_NAMES, &span.limit(most))?;
+        Ok(names.into_iter().map(|((_, name), id)| (id, name)).collect())
+    }
+
+    /// Whether the actor may see a server; else why not.
+    pub fn may_see_server(&self, actor: &Actor, id: ServerId) -> Result<()> {
+        visible(&self.read()?, actor, id).map(drop)
     }
 
     /// One server.
@@ -213,6 +221,15 @@ impl Domain {
         let max = self.settings_in(tx)?.max_servers_per_user;
         let have = tx.count(&SERVER_NAMES, &Span::under(&owner.id))?;
         if have + more as usize > max as usize { Err(Refusal::Quota { max }) } else { Ok(()) }
+    }
+}
+
+/// Where the names of the servers stand that the actor may see; `None`: there are none.
+fn own_names(actor: &Actor) -> Option<Span> {
+    match (actor.admin, actor.user_id) {
+        (true, _) => Some(Span::all()),
+        (false, Some(user)) => Some(Span::under(&user)),
+        (false, None) => None,
     }
 }
 

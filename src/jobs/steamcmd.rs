@@ -409,7 +409,7 @@ impl Reader {
         let rest = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
         if !rest.trim().is_empty() {
             self.say(run, &rest);
-            self.lines.push_back(plain(&rest));
+            self.lines.push_back(plain(&rest).into_owned());
         }
     }
 
@@ -427,7 +427,7 @@ impl Reader {
 
     async fn line(&mut self, run: &Run) {
         let printed = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
-        let line = plain(&printed);
+        let line = plain(&printed).into_owned();
         if line.trim().is_empty() {
             return;
         }

@@ -3,6 +3,7 @@
 //! Called where lines of a program are stored and where they are shown. Pure and total: any text becomes pieces with a
 //! colour, and no piece holds a control character but the tab (ECMA-48 §5.4, §8.3.117).
 
+use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -102,14 +103,25 @@ pub fn pieces(line: &str) -> Vec<(Style, String)> {
     found
 }
 
+/// Whether a line is what nearly all are: letters that are shown as they stand.
+fn is_ordinary(line: &str) -> bool {
+    line.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+}
+
 /// The text alone.
-pub fn plain(line: &str) -> String {
+pub fn plain(line: &str) -> Cow<'_, str> {
+    if is_ordinary(line) {
+        return Cow::Borrowed(line);
+    }
     pieces(line).into_iter().map(|(_, text)| text).collect()
 }
 
 /// The text with its colours, written so that nothing but known sequences is left in it. Of a cleaned line it is the line
 /// itself.
-pub fn clean(line: &str) -> String {
+pub fn clean(line: &str) -> Cow<'_, str> {
+    if is_ordinary(line) {
+        return Cow::Borrowed(line);
+    }
     let mut cleaned = String::with_capacity(line.len());
     let mut current = Style::default();
     for (style, text) in pieces(line) {
@@ -119,7 +131,7 @@ pub fn clean(line: &str) -> String {
         }
         cleaned.push_str(&text);
     }
-    cleaned
+    Cow::Owned(cleaned)
 }
 
 /// What follows ESC.

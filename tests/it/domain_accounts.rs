@@ -343,6 +343,33 @@ fn a_session_that_is_used_lasts_and_one_that_is_not_ends() {
 }
 
 #[test]
+fn what_is_remembered_of_a_session_or_token_ends_with_it() {
+    let panel = Panel::new();
+    let bob = panel.user("bob");
+    let session = log_in(&panel.domain, "bob", PASSWORD).unwrap();
+    let expires = panel.now().plus_seconds(600);
+    let (token, record) = panel.domain.create_token(&bob, "t", Scope::Read, Some(expires), None).unwrap();
+    let ask = || {
+        panel.domain.session(&session).unwrap();
+        // The first use is noted in the store, which changes it.
+        panel.domain.authenticate(&token).unwrap();
+        (panel.domain.session(&session).unwrap(), panel.domain.authenticate(&token).unwrap())
+    };
+    assert!(panel.domain.known_session(&session).is_none() && panel.domain.known_token(&token).is_none());
+    let (found, held) = ask();
+    assert_eq!(panel.domain.known_session(&session), found);
+    assert_eq!(panel.domain.known_token(&token), held);
+    assert!(found.is_some() && held.is_some());
+    assert!(panel.domain.known_session(&token).is_none() && panel.domain.known_token("").is_none());
+    panel.pass(601);
+    assert!(panel.domain.known_token(&token).is_none(), "it has expired");
+    ask();
+    panel.domain.revoke_token(&bob, record.id).unwrap();
+    panel.domain.log_out(&session).unwrap();
+    assert!(panel.domain.known_session(&session).is_none() && panel.domain.known_token(&token).is_none());
+}
+
+#[test]
 fn the_store_holds_neither_cookies_nor_tokens() {
     let panel = Panel::new();
     let bob = panel.user("bob");

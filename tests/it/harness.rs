@@ -225,6 +225,8 @@ impl Site {
             strays: Mutex::default(),
             facts: Mutex::default(),
             listeners: Mutex::default(),
+            calm: Default::default(),
+            changes: Default::default(),
         });
         let domain = Domain::new(store, rules);
         let (stop, stopped) = watch::channel(false);

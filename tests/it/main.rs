@@ -19,6 +19,7 @@ mod store_writes;
 mod tidy;
 mod web_auth;
 mod web_jobs;
+mod web_memo;
 mod web_objects;
 mod web_paths;
 mod web_pending;

@@ -1,20 +1,19 @@
 //! The first page, and whether the box is well.
 
-use std::sync::Arc;
-
 use maud::{Markup, html};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use warp::http::StatusCode;
 use warp::reply::Reply;
 
-use super::servers::{CardFacts, card_markup, now_of};
-use crate::domain::Page;
+use super::servers::{CardFacts, card_markup};
 use crate::domain::servers::ServerView;
-use crate::web::error::{Answer, Fault};
+use crate::domain::{Page, Refusal};
+use crate::model::user::Actor;
+use crate::web::error::Answer;
 use crate::web::extract::{Call, Given};
 use crate::web::memo::remembered;
-use crate::web::{json as objects, reply, session};
+use crate::web::{Web, json as objects, reply, session};
 
 /// `GET /health`: for probes, so without a sender; always JSON.
 pub async fn health(given: Given) -> Answer {
@@ -35,12 +34,19 @@ pub async fn show(given: Given) -> Answer {
 
 async fn draw(call: Call) -> Answer {
     let page = call.page()?;
-    let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
     if call.is_json() {
+        let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
         return Ok(call.list(&servers, objects::server));
     }
-    let steps = first_steps(&call).await?;
-    let now = now_of(&call, servers.items.iter().map(|view| view.server.id).collect()).await?;
+    let (servers, now, steps) = call
+        .run(move |web, actor| {
+            let servers = web.domain.list_servers(actor, &page)?;
+            let now = servers.items.iter().map(|view| CardFacts::of(web, view.server.id)).collect::<Vec<_>>();
+            let has_servers = page.cursor.is_some() || !servers.items.is_empty();
+            let steps = first_steps(web, actor, has_servers)?;
+            Ok((servers, now, steps))
+        })
+        .await?;
     Ok(call.show(
         "Dashboard",
         &html! {
@@ -59,9 +65,14 @@ pub async fn cards(given: Given) -> Answer {
 
 async fn draw_cards(call: Call) -> Answer {
     let page = call.page()?;
-    let servers = call.run(move |web, actor| web.domain.list_servers(actor, &page)).await?;
-    let now = now_of(&call, servers.items.iter().map(|view| view.server.id).collect()).await?;
-    let inner = inside(&call, &servers.items, &now);
+    let (servers, now) = call
+        .run(move |web, actor| {
+            let servers = web.domain.list_servers(actor, &page)?.items;
+            let now = servers.iter().map(|view| CardFacts::of(web, view.server.id)).collect::<Vec<_>>();
+            Ok((servers, now))
+        })
+        .await?;
+    let inner = inside(&call, &servers, &now);
     if call.query.typed("seen") == Some(&*digest(&inner)) {
         // What the browser shows is what it would get: laying out fifty cards anew would only cost it time.
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -94,23 +105,13 @@ fn inside(call: &Call, servers: &[ServerView], now: &[CardFacts]) -> Markup {
 }
 
 /// The way from nothing to a first game, until it is walked.
-async fn first_steps(call: &Call) -> Result<Markup, Fault> {
-    let web = Arc::clone(&call.web);
-    let actor = call.actor();
-    let (installed, blueprints, servers) = web
-        .run(move |web| {
-            let one = Page::first(1);
-            Ok((
-                web.domain.active_build()?.is_some(),
-                !web.domain.list_blueprints(&actor, &one)?.items.is_empty(),
-                !web.domain.list_servers(&actor, &one)?.items.is_empty(),
-            ))
-        })
-        .await?;
+fn first_steps(web: &Web, actor: &Actor, servers: bool) -> Result<Markup, Refusal> {
+    let installed = web.domain.active_build()?.is_some();
+    let blueprints = !web.domain.list_blueprints(actor, &Page::first(1))?.items.is_empty();
     if installed && blueprints && servers {
         return Ok(html! {});
     }
-    let admin = call.actor().admin;
+    let admin = actor.admin;
     let step = |done: bool, text: Markup| html! { li data-done=[done.then_some("yes")] { (text) @if done { span.muted { " – done" } } } };
     Ok(html! {
         section.card {

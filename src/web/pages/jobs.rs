@@ -3,19 +3,18 @@
 use maud::{Markup, html};
 use warp::http::StatusCode;
 
+use crate::domain::Page;
 use crate::domain::jobs::JobFilter;
-use crate::domain::{Domain, Page};
 use crate::model::ansi;
 use crate::model::id::{JobId, ServerId};
 use crate::model::job::{Job, JobLine, JobState, Operation};
 use crate::model::pace::{self, Pace};
-use crate::model::server::Server;
 use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::layout::{action, badge, next_link, select, when, when_maybe};
-use crate::web::{json, reply};
+use crate::web::{Web, json, reply};
 
 /// States that a filter may name.
 const STATES: [JobState; 6] = [
@@ -70,11 +69,11 @@ pub async fn list(given: Given) -> Answer {
                 .filter(|(_, value)| !value.is_empty()),
         )
         .finish();
-    let servers = call.run(|web, actor| servers_of(&web.domain, actor)).await?;
+    let servers = call.run(|web, actor| web.domain.server_names(actor, Page::MAX)).await?;
     let word = |word: &'static str| (word.to_owned(), word.to_owned());
     let states = any(STATES.iter().map(|one| word(one.word())));
     let operations = any(Operation::ALL.iter().map(|one| word(one.word())));
-    let of_servers = any(servers.iter().map(|one| (one.id.to_string(), one.name.clone())));
+    let of_servers = any(servers.into_iter().map(|(id, name)| (id.to_string(), name)));
     Ok(call.show(
         "Jobs",
         &html! {
@@ -89,11 +88,6 @@ pub async fn list(given: Given) -> Answer {
             (next_link(&format!("/jobs{}{own}", if own.is_empty() { "" } else { "?" }), jobs.next.as_deref()))
         },
     ))
-}
-
-/// Servers to choose from, by name: those that the first page of the actor's list holds.
-fn servers_of(domain: &Domain, actor: &Actor) -> crate::domain::Result<Vec<Server>> {
-    Ok(domain.list_servers(actor, &Page::first(Page::MAX))?.items.into_iter().map(|view| view.server).collect())
 }
 
 /// Jobs as rows.
@@ -159,16 +153,22 @@ const LINES: usize = 500;
 pub async fn show(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let id = JobId(id);
-    let job = call.run(move |web, actor| web.domain.job(actor, id)).await?;
     if call.is_json() {
+        let job = call.run(move |web, actor| web.domain.job(actor, id)).await?;
         let mut value = json::job(&job);
         value["progress"] = json::progress(&job, call.web.domain.hub().pace(id)).into();
         return Ok(reply::json_with(StatusCode::OK, &value));
     }
-    let again = run_again(&call, &job).await;
-    // The newest lines: the page shows where it is, the stream goes on from there.
-    let after = job.last_seq.saturating_sub(LINES as u64);
-    let lines = call.run(move |web, actor| web.domain.lines_after(actor, id, after, LINES)).await?;
+    let (job, again, after, lines) = call
+        .run(move |web, actor| {
+            let job = web.domain.job(actor, id)?;
+            // The newest lines: the page shows where it is, the stream goes on from there.
+            let after = job.last_seq.saturating_sub(LINES as u64);
+            let lines = web.domain.lines_after(actor, id, after, LINES)?;
+            let again = run_again(web, actor, &job);
+            Ok((job, again, after, lines))
+        })
+        .await?;
     let last = lines.last().map_or(after, |(seq, _)| *seq);
     Ok(call.show(
         &format!("Job {id}"),
@@ -212,17 +212,22 @@ pub fn coloured(line: &str) -> Markup {
 /// `GET /jobs/{id}/state`: the facts alone, after they changed.
 pub async fn state(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    let job = call.run(move |web, actor| web.domain.job(actor, JobId(id))).await?;
-    let again = run_again(&call, &job).await;
+    let (job, again) = call
+        .run(move |web, actor| {
+            let job = web.domain.job(actor, JobId(id))?;
+            let again = run_again(web, actor, &job);
+            Ok((job, again))
+        })
+        .await?;
     Ok(reply::fragment(state_markup(&call, &job, again.as_deref())))
 }
 
-/// Where this viewer may ask for the same again.
-async fn run_again(call: &Call, job: &Job) -> Option<String> {
+/// Where this actor may ask for the same again.
+fn run_again(web: &Web, actor: &Actor, job: &Job) -> Option<String> {
     let path = again(job)?;
     let may = match job.server_id {
-        None => call.viewer().is_some_and(|viewer| viewer.admin),
-        Some(server) => call.run(move |web, actor| web.domain.server(actor, server)).await.is_ok(),
+        None => actor.admin,
+        Some(server) => web.domain.may_see_server(actor, server).is_ok(),
     };
     may.then_some(path)
 }

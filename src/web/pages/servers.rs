@@ -10,7 +10,7 @@ mod show;
 pub use files::{files, reset_layer};
 pub use form::{batch, batch_page, create, edit_page, new_page, update};
 pub use live::live;
-pub use show::{CardFacts, card, card_markup, logs, now_of, panel, show};
+pub use show::{CardFacts, card, card_markup, logs, panel, show};
 
 use maud::html;
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
-use warp::sse::Event;
 
-use super::{Out, Ticket, data, json_event, resume_from, shown, with_colours};
+use super::{Frame, Out, Ticket, resume_from, shown, with_colours};
 use crate::blocking;
 use crate::model::ansi::clean;
 use crate::model::event::Event as Change;
@@ -39,7 +38,7 @@ pub async fn stream(id: u64, given: Given) -> Answer {
     }
     let changes = call.web.domain.hub().listen();
     // First whether there is such a server for this reader: asking the machine begins to watch it.
-    call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    call.run(move |web, actor| web.domain.may_see_server(actor, id)).await?;
     let grown = call.web.machine.console_grown(id);
     let from = match resume_from(&call, "cursor")? {
         Some(cursor) => cursor,
@@ -82,7 +81,7 @@ impl Follow {
     ) {
         let stop = self.web.stop.clone();
         // The first bytes after the headers: the browser knows at once that it is connected.
-        if out.send(Event::default().comment("console")).await.is_err() {
+        if out.send(Frame::comment("console")).await.is_err() {
             return;
         }
         loop {
@@ -123,7 +122,7 @@ impl Follow {
                     Ok(Change::Server(id)) if id == self.id => {
                         if self.is_gone().await {
                             // The reader may have left; nothing follows either way.
-                            let _ = out.send(json_event("end", &serde_json::json!({ "reason": "deleted" }))).await;
+                            let _ = out.send(Frame::json("end", &serde_json::json!({ "reason": "deleted" }))).await;
                             return Wake::End;
                         }
                         if orphaned {
@@ -150,7 +149,7 @@ impl Follow {
 
     async fn is_gone(&self) -> bool {
         let id = self.id;
-        self.ticket.run(&self.web, move |web, actor| web.domain.server(actor, id)).await.is_err()
+        self.ticket.run(&self.web, move |web, actor| web.domain.may_see_server(actor, id)).await.is_err()
     }
 
     /// Sends every complete line that is there. `false`: the stream ends.
@@ -173,15 +172,17 @@ impl Follow {
             if chunk.bytes.is_empty() && chunk.start <= from {
                 return true;
             }
-            let (gap, lines) = self.lines.take(&chunk);
-            if let Some(bytes) = gap {
-                let note = serde_json::json!({ "missing_bytes": bytes });
-                if out.send(json_event("gap", &note)).await.is_err() {
-                    return false;
+            let (mut frames, mut frame, colours) = (Vec::new(), Frame::default(), self.colours);
+            let gap = self.lines.take(&chunk, |end, text| {
+                frame.push("", &shown(text, colours), Some(end));
+                if frame.is_full() {
+                    frames.push(frame.take());
                 }
-            }
-            for (end, text) in lines {
-                if out.send(data(Event::default().id(end.to_string()), &shown(&text, self.colours))).await.is_err() {
+            });
+            let gap = gap.map(|bytes| Frame::json("gap", &serde_json::json!({ "missing_bytes": bytes })));
+            let rest = Some(frame).filter(|frame| !frame.is_empty());
+            for frame in gap.into_iter().chain(frames).chain(rest) {
+                if out.send(frame).await.is_err() {
                     return false;
                 }
             }
@@ -216,40 +217,52 @@ impl Lines {
     /// The line that has begun and not ended, if any; it is taken.
     pub fn rest(&mut self) -> Option<String> {
         let partial = std::mem::take(&mut self.partial);
-        (!partial.is_empty()).then(|| harmless(&partial))
+        (!partial.is_empty()).then(|| harmless(&partial, |text| text.to_owned()))
     }
 
-    /// Takes a piece: how many bytes are missing before it, and the lines that it completes, each with the offset of
-    /// the byte after it.
-    pub fn take(&mut self, chunk: &ConsoleChunk) -> (Option<u64>, Vec<(ConsoleCursor, String)>) {
+    /// Takes a piece; answers how many bytes are missing before it. `each` gets the lines that it completes, each with the
+    /// offset of the byte after it.
+    pub fn take(&mut self, chunk: &ConsoleChunk, mut each: impl FnMut(ConsoleCursor, &str)) -> Option<u64> {
         let gap = (chunk.start > self.read_to).then(|| chunk.start - self.read_to);
         if gap.is_some() {
             self.partial.clear();
             self.read_to = chunk.start;
         }
-        let mut lines = Vec::new();
         let mut rest = chunk.bytes.as_slice();
         while !rest.is_empty() {
             let room = LINE_MAX - self.partial.len();
             let end = rest.iter().take(room).position(|byte| *byte == b'\n').map(|at| at + 1);
             let taken = end.unwrap_or(room.min(rest.len()));
-            self.partial.extend_from_slice(&rest[..taken]);
+            let (piece, more) = rest.split_at(taken);
+            rest = more;
             self.read_to += taken as u64;
-            rest = &rest[taken..];
-            if end.is_some() || self.partial.len() >= LINE_MAX {
-                lines.push((self.read_to, harmless(&self.partial)));
+            let ends = end.is_some() || self.partial.len() + taken >= LINE_MAX;
+            if ends && self.partial.is_empty() {
+                harmless(piece, |text| each(self.read_to, text));
+                continue;
+            }
+            self.partial.extend_from_slice(piece);
+            if ends {
+                harmless(&self.partial, |text| each(self.read_to, text));
                 self.partial.clear();
             }
         }
+        gap
+    }
+
+    /// [`Self::take`] as a list.
+    pub fn list(&mut self, chunk: &ConsoleChunk) -> (Option<u64>, Vec<(ConsoleCursor, String)>) {
+        let mut lines = Vec::new();
+        let gap = self.take(chunk, |end, text| lines.push((end, text.to_owned())));
         (gap, lines)
     }
 }
 
 /// What a terminal would show of a line, with its colours and no other escape sequence: what a lone CR overwrites goes.
-fn harmless(line: &[u8]) -> String {
+fn harmless<T>(line: &[u8], then: impl FnOnce(&str) -> T) -> T {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
-    clean(text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default())
+    then(&clean(text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -265,19 +278,20 @@ mod tests {
     #[test]
     fn a_line_is_held_back_until_its_end_comes() {
         let mut lines = Lines::from(0);
-        assert_eq!(lines.take(&chunk(0, b"one\r\ntw")), (None, vec![(5, "one".to_owned())]));
-        assert_eq!(lines.take(&chunk(7, b"o\n")), (None, vec![(9, "two".to_owned())]));
+        assert_eq!(lines.list(&chunk(0, b"one\r\ntw")), (None, vec![(5, "one".to_owned())]));
+        assert_eq!(lines.list(&chunk(7, b"o\n")), (None, vec![(9, "two".to_owned())]));
     }
 
     #[test]
     fn a_gap_is_told_and_half_a_line_before_it_forgotten() {
         let mut lines = Lines::from(0);
-        lines.take(&chunk(0, b"half"));
-        assert_eq!(lines.take(&chunk(100, b"whole\n")), (Some(96), vec![(106, "whole".to_owned())]));
+        lines.list(&chunk(0, b"half"));
+        assert_eq!(lines.list(&chunk(100, b"whole\n")), (Some(96), vec![(106, "whole".to_owned())]));
     }
 
     #[test]
     fn colours_stay_and_bells_and_titles_are_taken_out() {
+        let harmless = |line: &[u8]| harmless(line, str::to_owned);
         assert_eq!(
             harmless(b"\x1b[31mred\x1b[0m \x07bell\x1b]0;title\x07 \x1b]2;x\x1b\\end\r\n"),
             "\x1b[0;31mred\x1b[0m bell end"
@@ -293,19 +307,19 @@ mod tests {
             cuts in proptest::collection::vec(1usize..40, 0..40),
         ) {
             let mut whole = Lines::from(0);
-            let expected = whole.take(&chunk(0, &text)).1;
+            let expected = whole.list(&chunk(0, &text)).1;
             let mut pieces = Lines::from(0);
             let mut found = Vec::new();
             let (mut at, mut cuts) = (0, cuts.into_iter());
             while at < text.len() {
                 let end = (at + cuts.next().unwrap_or(text.len())).min(text.len());
-                found.extend(pieces.take(&chunk(at as u64, &text[at..end])).1);
+                found.extend(pieces.list(&chunk(at as u64, &text[at..end])).1);
                 at = end;
             }
             prop_assert_eq!(&found, &expected);
             // Who comes back with any id gets exactly what follows it.
             for (index, (end, _)) in expected.iter().enumerate() {
-                let rest = Lines::from(*end).take(&chunk(*end, &text[*end as usize..])).1;
+                let rest = Lines::from(*end).list(&chunk(*end, &text[*end as usize..])).1;
                 prop_assert_eq!(&rest[..], &expected[index + 1..]);
             }
             prop_assert!(expected.iter().all(|(_, line)| !plain(line).chars().any(|c| c.is_control() && c != '\t')));

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use warp::sse::Event;
 
-use super::{Out, Ticket, data};
+use super::{Frame, Out, Ticket};
 use crate::model::event::Event as Change;
 use crate::model::id::{JobId, ServerId};
 use crate::web::Web;
@@ -28,7 +27,7 @@ async fn follow(web: Arc<Web>, mut ticket: Ticket, out: Out, mut changes: tokio:
     let stop = web.stop.clone();
     // Servers that this reader has been told of: they are told of their end too.
     let mut seen: HashSet<ServerId> = HashSet::new();
-    if out.send(Event::default().comment("events")).await.is_err() {
+    if out.send(Frame::comment("events")).await.is_err() {
         return;
     }
     loop {
@@ -36,7 +35,7 @@ async fn follow(web: Arc<Web>, mut ticket: Ticket, out: Out, mut changes: tokio:
             change = changes.recv() => match change {
                 Ok(Change::Server(id)) if may_see_server(&web, &ticket, id, &mut seen).await => named("server", id.0),
                 Ok(Change::Job(id)) if may_see_job(&web, &ticket, id).await => named("job", id.0),
-                Ok(Change::Ports) => data(Event::default().event("ports"), ""),
+                Ok(Change::Ports) => Frame::event("ports", ""),
                 Ok(change) if ticket.is_touched_by(&change) => {
                     if !ticket.renew(&web).await { return }
                     continue;
@@ -45,7 +44,7 @@ async fn follow(web: Arc<Web>, mut ticket: Ticket, out: Out, mut changes: tokio:
                 // Too much happened at once: everything may have changed.
                 Err(RecvError::Lagged(_)) => {
                     if !ticket.renew(&web).await { return }
-                    data(Event::default().event("all"), "")
+                    Frame::event("all", "")
                 }
                 Err(RecvError::Closed) => return,
             },
@@ -62,12 +61,12 @@ async fn follow(web: Arc<Web>, mut ticket: Ticket, out: Out, mut changes: tokio:
     }
 }
 
-fn named(name: &'static str, id: u64) -> Event {
-    data(Event::default().event(name), &id.to_string())
+fn named(name: &'static str, id: u64) -> Frame {
+    Frame::event(name, &id.to_string())
 }
 
 async fn may_see_server(web: &Arc<Web>, ticket: &Ticket, id: ServerId, seen: &mut HashSet<ServerId>) -> bool {
-    if ticket.run(web, move |web, actor| web.domain.server(actor, id)).await.is_ok() {
+    if ticket.run(web, move |web, actor| web.domain.may_see_server(actor, id)).await.is_ok() {
         seen.insert(id);
         return true;
     }

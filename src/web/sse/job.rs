@@ -1,9 +1,8 @@
 //! `GET /jobs/{id}/stream`: a job's log from a sequence number on, then live until the job ends.
 
 use tokio::sync::broadcast::error::RecvError;
-use warp::sse::Event;
 
-use super::{Gone, Out, Reader, Ticket, data, json_event, resume_from, shown, with_colours};
+use super::{Frame, Gone, Out, Reader, Ticket, resume_from, shown, with_colours};
 use crate::model::event::Event as Change;
 use crate::model::id::JobId;
 use crate::web::error::Answer;
@@ -56,14 +55,14 @@ impl Follow {
             if progress.is_some() && progress != self.progress {
                 self.progress = progress;
                 if let Some(progress) = &self.progress
-                    && out.send(json_event("progress", progress), &self.last.to_string()).await.is_err()
+                    && out.send(Frame::json("progress", progress), self.last).await.is_err()
                 {
                     return;
                 }
             }
             if !job.state.is_active() {
                 // The reader may have left; nothing follows either way.
-                let _ = out.send(json_event("end", &json::job(&job)), &self.last.to_string()).await;
+                let _ = out.send(Frame::json("end", &json::job(&job)), self.last).await;
                 return;
             }
             loop {
@@ -99,7 +98,7 @@ impl Follow {
                 if rest.map_err(|_| Gone)?.is_empty() {
                     return Ok(());
                 }
-                out.come_back(&self.last.to_string());
+                out.come_back(self.last);
                 return Err(Gone);
             }
             let lines = self
@@ -113,10 +112,14 @@ impl Follow {
             if let Some(left) = replay {
                 *left = left.saturating_sub(lines.len());
             }
-            for (seq, line) in lines {
-                let event = Event::default().id(seq.to_string()).event(line.stream.word());
-                out.send(data(event, &shown(&line.text, self.colours)), &self.last.to_string()).await?;
-                self.last = seq;
+            let mut frame = Frame::default();
+            let count = lines.len();
+            for (number, (seq, line)) in lines.into_iter().enumerate() {
+                frame.push(line.stream.word(), &shown(&line.text, self.colours), Some(seq));
+                if frame.is_full() || number + 1 == count {
+                    out.send(frame.take(), self.last).await?;
+                    self.last = seq;
+                }
             }
         }
     }

@@ -6,19 +6,16 @@
 
 pub mod console;
 pub mod events;
+pub mod frame;
 pub mod job;
 
-use std::convert::Infallible;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use warp::http::HeaderValue;
 use warp::reply::Reply;
-use warp::sse::Event;
 
 use super::Web;
 use super::error::{Answer, Fault};
@@ -31,23 +28,12 @@ use crate::model::event::Event as Change;
 use crate::model::id::UserId;
 use crate::model::network::subscriber;
 use crate::model::user::Actor;
+pub use frame::{Frame, Out};
 
-/// Events that may wait for a slow reader.
-const WAITING: usize = 64;
-/// A line of comment after this much silence, so that proxies keep the connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Frames that may wait for a slow reader.
+const WAITING: usize = 4;
 /// How often a stream looks whether its session has expired; a revoked one ends at once.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
-
-/// Where a task puts its events.
-pub type Out = mpsc::Sender<Event>;
-
-/// Text that stays on its line: SSE ends a line at CR and at LF, warp splits at LF only. The space in front is the one
-/// that readers take away, so that a line's own first space stays.
-pub fn data(event: Event, text: &str) -> Event {
-    let clean: String = text.chars().map(|c| if c == '\r' || c == '\n' || c == '\0' { ' ' } else { c }).collect();
-    event.data(format!(" {clean}"))
-}
 
 /// Whether the reader asked for the lines with their colours: our own pages do.
 pub fn with_colours(call: &Call) -> bool {
@@ -55,20 +41,15 @@ pub fn with_colours(call: &Call) -> bool {
 }
 
 /// A line as this reader gets it: text alone, or with sequences that set one of sixteen colours or bold, and no others.
-pub fn shown(line: &str, colours: bool) -> String {
+pub fn shown(line: &str, colours: bool) -> Cow<'_, str> {
     if colours { ansi::clean(line) } else { ansi::plain(line) }
-}
-
-/// A named event with JSON.
-pub fn json_event(name: &'static str, value: &serde_json::Value) -> Event {
-    data(Event::default().event(name), &value.to_string())
 }
 
 /// A reader that is waited for, but not for ever: one that is too slow is told to come back, and its task ends.
 pub struct Reader {
     out: Out,
-    /// A place in the channel for the last word to a reader that takes nothing any more.
-    last: Option<mpsc::OwnedPermit<Event>>,
+    /// Room for the last word to a reader that takes nothing any more.
+    last: Option<frame::Room>,
     patience: Duration,
 }
 
@@ -79,26 +60,22 @@ pub struct Gone;
 impl Reader {
     /// Of a stream that was just opened.
     pub fn new(out: Out, patience: Duration) -> Self {
-        let last = out.clone().try_reserve_owned().ok();
-        Self { out, last, patience }
+        Self { last: out.reserve(), out, patience }
     }
 
-    /// Sends an event; `resume`: the id from which a reader that is too slow goes on.
-    pub async fn send(&mut self, event: Event, resume: &str) -> Result<(), Gone> {
-        match self.out.send_timeout(event, self.patience).await {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(Gone),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                self.come_back(resume);
-                Err(Gone)
-            }
+    /// Sends events; `resume`: the id from which a reader that is too slow goes on.
+    pub async fn send(&mut self, frame: Frame, resume: u64) -> Result<(), Gone> {
+        if self.out.send_within(frame, self.patience).await? {
+            return Ok(());
         }
+        self.come_back(resume);
+        Err(Gone)
     }
 
     /// Tells the reader to open the stream anew, behind this id.
-    pub fn come_back(&mut self, resume: &str) {
-        if let Some(place) = self.last.take() {
-            place.send(data(Event::default().event("more"), resume));
+    pub fn come_back(&mut self, resume: u64) {
+        if let Some(room) = self.last.take() {
+            room.send(Frame::event("more", &resume.to_string()));
         }
     }
 
@@ -155,16 +132,15 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let places = call.web.streams.take(call)?;
-    let (out, events) = mpsc::channel(WAITING);
+    let (out, frames) = Out::new(WAITING);
     let open = call.web.metrics.stream();
     let task = task(out);
     tokio::spawn(async move {
         task.await;
         drop((open, places));
     });
-    let events = ReceiverStream::new(events).map(Ok::<_, Infallible>);
-    let stream = warp::sse::keep_alive().interval(KEEP_ALIVE).stream(events);
-    let mut response = warp::sse::reply(stream).into_response();
+    let mut response = warp::reply::stream(frames).into_response();
+    response.headers_mut().insert("content-type", HeaderValue::from_static("text/event-stream"));
     // nginx would gather the events into blocks.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response.headers_mut().insert("cache-control", HeaderValue::from_static("no-store"));

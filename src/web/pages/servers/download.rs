@@ -54,8 +54,9 @@ async fn send(web: Arc<Web>, id: ServerId, out: mpsc::Sender<io::Result<Vec<u8>>
             Ok(Ok(chunk)) if chunk.bytes.is_empty() => break,
             Ok(Ok(chunk)) => {
                 at = chunk.start + chunk.bytes.len() as u64;
-                let lines = cutter.take(&chunk).1;
-                Ok(lines.iter().flat_map(|(_, line)| ending(line)).collect())
+                let mut text = Vec::with_capacity(chunk.bytes.len());
+                cutter.take(&chunk, |_, line| add(&mut text, line));
+                Ok(text)
             }
             Ok(Err(error)) | Err(error) => Err(io::Error::other(error)),
         };
@@ -66,10 +67,13 @@ async fn send(web: Arc<Web>, id: ServerId, out: mpsc::Sender<io::Result<Vec<u8>>
     }
     // What a game that crashed said last may lack its line break.
     if let Some(line) = cutter.rest() {
-        let _ = out.send_timeout(Ok(ending(&line)), patience).await;
+        let mut text = Vec::new();
+        add(&mut text, &line);
+        let _ = out.send_timeout(Ok(text), patience).await;
     }
 }
 
-fn ending(line: &str) -> Vec<u8> {
-    ansi::plain(line).into_bytes().into_iter().chain([b'\n']).collect()
+fn add(text: &mut Vec<u8>, line: &str) {
+    text.extend_from_slice(ansi::plain(line).as_bytes());
+    text.push(b'\n');
 }

@@ -65,7 +65,7 @@ pub fn uptime(since: Timestamp, now: Timestamp) -> String {
 pub async fn live(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let id = ServerId(id);
-    call.run(move |web, actor| web.domain.server(actor, id)).await?;
+    call.run(move |web, actor| web.domain.may_see_server(actor, id)).await?;
     Ok(reply::fragment(section(&call, id).await?))
 }
 

@@ -87,9 +87,9 @@ pub async fn panel(id: u64, given: Given) -> Answer {
 /// `GET /servers/{id}/card`: its card on the dashboard.
 pub async fn card(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
-    let now = now_of(&call, vec![ServerId(id)]).await?;
-    Ok(reply::fragment(card_markup(&call, &view, &now[0])))
+    let id = ServerId(id);
+    let (view, now) = call.run(move |web, actor| Ok((web.domain.server(actor, id)?, CardFacts::of(web, id)))).await?;
+    Ok(reply::fragment(card_markup(&call, &view, &now)))
 }
 
 fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: &[String]) -> Markup {
@@ -196,10 +196,11 @@ pub struct CardFacts {
     hour: Vec<Sample>,
 }
 
-/// What is known of each of these games now.
-pub async fn now_of(call: &Call, servers: Vec<ServerId>) -> Result<Vec<CardFacts>, Fault> {
-    let one = |web: &Web, id: ServerId| CardFacts { facts: web.machine.facts(id), hour: web.machine.history(id) };
-    call.run(move |web, _| Ok(servers.into_iter().map(|id| one(web, id)).collect())).await
+impl CardFacts {
+    /// What is known of a game now. Blocks on files.
+    pub fn of(web: &Web, server: ServerId) -> Self {
+        Self { facts: web.machine.facts(server), hour: web.machine.history(server) }
+    }
 }
 
 /// A picture that moves once a minute, so that a card is the same until something happened.
@@ -301,7 +302,7 @@ async fn read(call: &Call, id: ServerId, lines: usize) -> Result<Vec<(u64, Strin
             }
             bytes += chunk.bytes.len();
             at = chunk.start + chunk.bytes.len() as u64;
-            found.extend(cutter.take(&chunk).1);
+            found.extend(cutter.list(&chunk).1);
         }
         Ok(found)
     });
