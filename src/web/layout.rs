@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::Web;
 use super::error::Fault;
 use super::extract::Viewer;
+use super::note::Note;
 use crate::model::job::Job;
 pub use crate::model::pace::size;
 use crate::model::time::Timestamp;
@@ -40,17 +41,23 @@ pub struct Frame<'a> {
     title: &'a str,
     viewer: Option<&'a Viewer>,
     path: &'a str,
+    note: Option<Note>,
 }
 
 impl<'a> Frame<'a> {
     /// A page with a title, for a reader who may be nobody.
     pub fn new(web: &'a Web, title: &'a str, viewer: Option<&'a Viewer>) -> Self {
-        Self { web, title, viewer, path: "" }
+        Self { web, title, viewer, path: "", note: None }
     }
 
     /// Where it is: its link is marked.
     pub fn at(self, path: &'a str) -> Self {
         Self { path, ..self }
+    }
+
+    /// With a note of what was just done.
+    pub fn saying(self, note: Option<Note>) -> Self {
+        Self { note, ..self }
     }
 
     /// The whole document.
@@ -72,15 +79,17 @@ impl<'a> Frame<'a> {
                         link rel="stylesheet" href=(asset(&format!("css/{style}.css")));
                     }
                     script src=(asset("vendor/htmx.min.js")) defer {}
-                    @for script in ["csrf", "live", "sse", "page", "upload"] {
+                    @for script in ["csrf", "page", "live", "sse", "upload"] {
                         script src=(asset(&format!("js/{script}.js"))) defer {}
                     }
                 }
-                body data-events=[self.viewer.map(|_| "/events")] {
+                body data-events=[self.viewer.map(|_| "/events")] data-user=[self.viewer.map(|viewer| viewer.username.as_str())] {
                     a.skip href="#main" { "Skip to content" }
                     (self.header(csrf))
                     main #main tabindex="-1" {
-                        div #flash role="status" aria-live="polite" {}
+                        div #flash role="status" aria-live="polite" {
+                            @if let Some(note) = self.note { div.alert.good { p { (note.text()) } } }
+                        }
                         (body)
                     }
                 }
