@@ -68,6 +68,7 @@
     (same || piece).focus({ preventScroll: true });
   }
   document.body.addEventListener("htmx:afterRequest", refocus);
+  document.body.addEventListener("htmx:afterSwap", refocus);
   document.body.addEventListener("htmx:afterSettle", refocus);
   document.body.addEventListener("htmx:responseError", (event) => {
     // A server that is gone: the grid knows what is left.

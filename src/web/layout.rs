@@ -13,8 +13,9 @@ use crate::model::job::Job;
 pub use crate::model::pace::size;
 use crate::model::time::Timestamp;
 
-/// HTMX without inline style and without eval; refused forms (4xx) are shown like any other answer.
-const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"historyCacheSize":0,"selfRequestsOnly":true,"responseHandling":[{"code":"204","swap":false},{"code":"...","swap":true}]}"#;
+/// HTMX without inline style and without eval; refused forms (4xx) are shown like any other answer. A piece that comes
+/// anew works at once: a key that is pressed meanwhile finds its button.
+const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"historyCacheSize":0,"defaultSettleDelay":0,"selfRequestsOnly":true,"responseHandling":[{"code":"204","swap":false},{"code":"...","swap":true}]}"#;
 
 /// Links of everybody: path, text.
 const LINKS: [(&str, &str); 5] = [

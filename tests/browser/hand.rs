@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fantoccini::Locator;
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::key::Key;
 use serde_json::{Value, json};
@@ -152,10 +153,18 @@ impl<'a> Hand<'a> {
             return self.sees(css, text).await;
         }
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !self.browser.find(css).await.text().await.unwrap_or_default().contains(text) {
+        // It may not be there at all yet.
+        while !self.text_of(css).await.contains(text) {
             assert!(tokio::time::Instant::now() < deadline, "{path} never said {text}: {}", self.browser.text().await);
             tokio::time::sleep(LOOK).await;
             self.goes(path).await;
+        }
+    }
+
+    async fn text_of(&self, css: &str) -> String {
+        match self.browser.client.find(Locator::Css(css)).await {
+            Ok(element) => element.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
         }
     }
 

@@ -19,6 +19,7 @@ mod store_writes;
 mod tidy;
 #[path = "../support/totp.rs"]
 mod totp;
+mod web_ask;
 mod web_auth;
 mod web_jobs;
 mod web_objects;

@@ -57,5 +57,5 @@ pub async fn ports(hand: &Hand<'_>, panel: &Panel) {
     hand.sees("h1", "Ports").await;
     hand.misses("main", &label).await;
     hand.presses("main a[href='/ports/check']").await;
-    hand.sees("main", "Every claim belongs").await;
+    hand.sees("h1", "Port check").await;
 }

@@ -124,9 +124,10 @@ fn with_overlays() -> Furnished {
 
 /// With a SteamCMD whose install waits until it is ended.
 fn with_waiting_install() -> Furnished {
-    let transcript = "run +@sSteamCmdForcePlatformType windows\n\
+    let run = "run +@sSteamCmdForcePlatformType windows\n\
         say  Update state (0x61) downloading, progress: 10.00 (1000000 / 10000000)\nawait never\n";
-    let stand_in = StandIn::playing(transcript);
+    // Each hand asks twice.
+    let stand_in = StandIn::playing(&run.repeat(6));
     Furnished { panel: stand_in.panel(), _stand_in: Some(stand_in) }
 }
 
