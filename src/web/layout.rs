@@ -260,14 +260,21 @@ pub fn action(path: &str, text: &str, class: &str, csrf: &str) -> Markup {
     }
 }
 
-/// The same, answered in place when HTMX is there. How the answer is put there is said here: a live piece around the
-/// form replaces itself, and its way would be inherited and take the place of answers away.
+/// The same within [`live_actions`], answered in place when HTMX is there.
 pub fn live_action(path: &str, text: &str, class: &str, csrf: &str) -> Markup {
     html! {
-        form.inline method="post" action=(path) data-hx-post=(path) data-hx-target="#flash" data-hx-swap="innerHTML" data-hx-disabled-elt="find button" {
+        form.inline method="post" action=(path) data-hx-post=(path) {
             (csrf_field(csrf))
             button class=(class) type="submit" { (text) }
         }
+    }
+}
+
+/// What forms of [`live_action`] stand in. How their answers are put into the page is said here, once for all of them: a
+/// live piece around them replaces itself, and its way would be inherited and take the place of answers away.
+pub fn live_actions(forms: &Markup) -> Markup {
+    html! {
+        div.actions data-hx-target="#flash" data-hx-swap="innerHTML" data-hx-disabled-elt="find button" { (forms) }
     }
 }
 

@@ -169,7 +169,8 @@ impl Browser {
         let Some(folder) = std::env::var_os("LEFT4ME_TESTS_SCREENSHOTS") else { return };
         // The whole page, not only what of it lies in the window.
         let all = json!({"format": "png", "captureBeyondViewport": true});
-        let picture = self.devtools("Page.captureScreenshot", all).await["data"].as_str().expect("a picture").to_owned();
+        let picture =
+            self.devtools("Page.captureScreenshot", all).await["data"].as_str().expect("a picture").to_owned();
         let picture = base64(&picture);
         std::fs::create_dir_all(&folder).expect("the folder of screenshots");
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), picture).expect("a file");

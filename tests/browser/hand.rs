@@ -227,7 +227,12 @@ impl<'a> Hand<'a> {
         for step in 0..120 {
             let at = self.asks(FOCUS, vec![json!(css)]).await;
             if at["there"] == true {
-                assert_eq!((&at["seen"], &at["in_window"]), (&json!(true), &json!(true)), "the focus is seen: {}", at["html"]);
+                assert_eq!(
+                    (&at["seen"], &at["in_window"]),
+                    (&json!(true), &json!(true)),
+                    "the focus is seen: {}",
+                    at["html"]
+                );
                 return;
             }
             if step == 0 && at["nowhere"] == true && at["inside"] == true {

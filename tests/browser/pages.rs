@@ -102,7 +102,15 @@ fn upload(panel: &Panel, overlay: u64) {
 }
 
 /// Fills in what a pattern of the route table leaves open.
-fn paths(pattern: &str, server: u64, blueprint: u64, overlay: u64, job: &Value, port: &Value, stray: u32) -> Vec<Visit> {
+fn paths(
+    pattern: &str,
+    server: u64,
+    blueprint: u64,
+    overlay: u64,
+    job: &Value,
+    port: &Value,
+    stray: u32,
+) -> Vec<Visit> {
     let with = |id: &dyn std::fmt::Display| vec![Visit::of(&pattern.replace("u64", &id.to_string()))];
     match pattern.split('/').nth(1) {
         _ if !pattern.contains("u64") => vec![Visit::of(pattern)],

@@ -17,5 +17,10 @@ pub fn code(secret: &str, steps: u64) -> String {
     }
     let secret: [u8; 20] = bytes.try_into().expect("twenty bytes");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs();
-    totp_rs::Builder::new().with_secret(secret).build().expect("an authenticator").generate(now + 30 * steps).to_string()
+    totp_rs::Builder::new()
+        .with_secret(secret)
+        .build()
+        .expect("an authenticator")
+        .generate(now + 30 * steps)
+        .to_string()
 }

@@ -272,5 +272,9 @@ pub async fn cancel(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let job = call.run(move |web, actor| web.domain.cancel_job(actor, JobId(id))).await?;
     // Its page says that it is ending.
-    Ok(if call.is_json() { reply::json_with(StatusCode::OK, &json::job(&job)) } else { call.go(&format!("/jobs/{id}")) })
+    Ok(if call.is_json() {
+        reply::json_with(StatusCode::OK, &json::job(&job))
+    } else {
+        call.go(&format!("/jobs/{id}"))
+    })
 }

@@ -98,7 +98,8 @@ pub async fn overlay(hand: &Hand<'_>, panel: &Panel) {
     hand.sees("h1", &name).await;
     let page = hand.path().await;
 
-    for (upload, text) in [("nonsense.zip", None), ("first.zip", Some("first.zip")), ("second.zip", Some("second.zip"))] {
+    for (upload, text) in [("nonsense.zip", None), ("first.zip", Some("first.zip")), ("second.zip", Some("second.zip"))]
+    {
         hand.attaches("input[type=file]", &file(upload)).await;
         hand.presses("form[enctype] button.main").await;
         match text {

@@ -105,7 +105,8 @@ pub async fn dashboard(hand: &Hand<'_>, panel: &Panel) {
     hand.sees("table", &format!("{prefix} 2")).await;
     hand.looks("servers").await;
     let all = panel.get("/servers?limit=500")["items"].clone();
-    let first = all.as_array().expect("servers").iter().find(|server| server["blueprint_id"] == blueprint).expect("one");
+    let first =
+        all.as_array().expect("servers").iter().find(|server| server["blueprint_id"] == blueprint).expect("one");
     let server = format!("/servers/{}", first["id"]);
 
     hand.goes("/dashboard").await;
