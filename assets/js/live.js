@@ -41,6 +41,21 @@
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.shouldSwap) event.detail.target.parentElement?.closest("[data-seen]")?.removeAttribute("data-seen");
   });
+  // What somebody has unfolded in a piece stays unfolded when the piece comes anew.
+  let unfolded = [];
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const piece = event.detail.target;
+    if (!piece.dataset.live) return;
+    const all = [...piece.querySelectorAll("details")];
+    unfolded = all.flatMap((details, at) => (details.open ? [[piece.dataset.live, at]] : []));
+  });
+  document.body.addEventListener("htmx:afterSwap", () => {
+    for (const [piece, at] of unfolded) {
+      const details = document.querySelectorAll(`[data-live="${piece}"] details`)[at];
+      if (details) details.open = true;
+    }
+    unfolded = [];
+  });
   // A piece that comes anew takes the focus with it, and a button that is switched off while it works loses it: it goes
   // back to where it was, or to the piece when that is gone.
   let held = null;
