@@ -45,7 +45,7 @@ impl Question {
     }
 
     fn markup(&self, call: &Call, fault: Option<&Fault>) -> Markup {
-        let hint = format!("Type {} to say that you mean it.", self.name);
+        let hint = format!("Type \"{}\" to say that you mean it.", self.name);
         html! {
             section.card.narrow {
                 h1 { (self.verb) " " (self.name) }

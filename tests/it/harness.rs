@@ -225,6 +225,8 @@ impl Site {
             strays: Mutex::default(),
             facts: Mutex::default(),
             listeners: Mutex::default(),
+            calm: std::sync::atomic::AtomicBool::default(),
+            changes: std::sync::atomic::AtomicU64::default(),
         });
         let domain = Domain::new(store, rules);
         let (stop, stopped) = watch::channel(false);

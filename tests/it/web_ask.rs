@@ -134,6 +134,13 @@ async fn what_was_done_is_said_once_on_the_next_page() {
     assert!(got.body.contains("<p>Saved.</p>"), "{}", got.body);
     assert!(got.header("set-cookie").starts_with("left4me-note=; Path=/; Max-Age=0"), "{:?}", got.headers);
     assert!(!alice.get(&path).await.is(200).body.contains("Saved."));
+    // Nor on pages that are kept for whoever asks again.
+    for path in ["/servers", "/dashboard"] {
+        let told = Client { cookie: Some(format!("{}; {cookie}", alice.cookie.as_deref().unwrap())), ..alice.clone() };
+        assert!(told.get(path).await.is(200).body.contains("<p>Saved.</p>"), "{path}");
+        assert!(!alice.get(path).await.is(200).body.contains("Saved."), "{path}");
+        assert!(told.get(path).await.is(200).body.contains("<p>Saved.</p>"), "{path}");
+    }
     // Programs read the answer itself.
     let got = alice.json("PATCH", &path, json!({"name": "again"})).await.is(200);
     assert_eq!(got.header("set-cookie"), "");
