@@ -3,6 +3,7 @@
 //! A page sends the typed name as `confirm`; a form without that field is a program's, which asked its own people.
 
 use maud::{Markup, html};
+use warp::reply::Response;
 
 use super::error::{Answer, Fault};
 use super::extract::Call;
@@ -36,8 +37,8 @@ impl Question {
     }
 
     /// The page that asks.
-    pub fn show(&self, call: &Call) -> Answer {
-        Ok(call.show(&self.title(), &self.markup(call, None)))
+    pub fn show(&self, call: &Call) -> Response {
+        call.show(&self.title(), &self.markup(call, None))
     }
 
     fn refuse(&self, call: &Call, fault: Fault) -> Answer {

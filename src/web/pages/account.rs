@@ -218,7 +218,7 @@ async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
 /// `GET /account/tokens/{id}/delete`: asks by name first.
 pub async fn revoke_page(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    question(&call, id).await?.show(&call)
+    Ok(question(&call, id).await?.show(&call))
 }
 
 /// `DELETE /account/tokens/{id}` and its form twin.

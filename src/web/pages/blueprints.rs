@@ -215,7 +215,7 @@ async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
 /// `GET /blueprints/{id}/delete`: asks by name first.
 pub async fn delete_page(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    question(&call, id).await?.show(&call)
+    Ok(question(&call, id).await?.show(&call))
 }
 
 /// `DELETE /blueprints/{id}` and its form twin.

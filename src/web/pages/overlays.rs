@@ -208,7 +208,7 @@ async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
 /// `GET /admin/overlays/{id}/delete`: asks by name first.
 pub async fn delete_page(id: u64, given: Given) -> Answer {
     let call = given.admin()?;
-    question(&call, id).await?.show(&call)
+    Ok(question(&call, id).await?.show(&call))
 }
 
 /// `DELETE /admin/overlays/{id}` and its form twin.

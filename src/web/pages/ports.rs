@@ -194,7 +194,7 @@ async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
 /// `GET /ports/reservations/{id}/delete`: asks by name first.
 pub async fn release_page(id: u64, given: Given) -> Answer {
     let call = given.admin()?;
-    question(&call, id).await?.show(&call)
+    Ok(question(&call, id).await?.show(&call))
 }
 
 /// `DELETE /ports/reservations/{id}` and its form twin.

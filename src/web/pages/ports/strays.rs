@@ -69,7 +69,7 @@ async fn question(call: &Call, pid: u64) -> Result<Question, Fault> {
 /// `GET /ports/strays/{pid}/end`: asks by its number first.
 pub async fn end_page(pid: u64, given: Given) -> Answer {
     let call = given.admin()?;
-    question(&call, pid).await?.show(&call)
+    Ok(question(&call, pid).await?.show(&call))
 }
 
 /// `POST /ports/strays/{pid}/end`: ends one, and answers when it has ended.
