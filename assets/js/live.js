@@ -41,26 +41,50 @@
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.shouldSwap) event.detail.target.parentElement?.closest("[data-seen]")?.removeAttribute("data-seen");
   });
-  // A piece that comes anew takes the focus with it: it goes back to where it was, or to the piece when that is gone.
-  let held = null;
+  // What somebody has unfolded in a piece stays unfolded when the piece comes anew.
+  let unfolded = [];
   document.body.addEventListener("htmx:beforeSwap", (event) => {
-    const focus = document.activeElement;
-    held = null;
-    if (!event.detail.target.contains(focus) || !event.detail.target.dataset.live) return;
-    const form = focus.closest("form");
-    const within = form ? `form[action="${form.getAttribute("action")}"] ${focus.localName}` : `a[href="${focus.getAttribute("href")}"]`;
-    held = { piece: event.detail.target.dataset.live, within };
+    const piece = event.detail.target;
+    if (!piece.dataset.live) return;
+    const all = [...piece.querySelectorAll("details")];
+    unfolded = all.flatMap((details, at) => (details.open ? [[piece.dataset.live, at]] : []));
   });
-  document.body.addEventListener("htmx:afterSettle", () => {
+  document.body.addEventListener("htmx:afterSwap", () => {
+    for (const [piece, at] of unfolded) {
+      const details = document.querySelectorAll(`[data-live="${piece}"] details`)[at];
+      if (details) details.open = true;
+    }
+    unfolded = [];
+  });
+  // A piece that comes anew takes the focus with it, and a button that is switched off while it works loses it: it goes
+  // back to where it was, or to the piece when that is gone.
+  let held = null;
+  document.addEventListener("pointerdown", () => { held = null; }, true);
+  document.addEventListener("focusin", (event) => {
+    const element = event.target;
+    const piece = element.closest("[data-live]");
+    const form = element.closest("form");
+    let within = null;
+    if (form) within = `form[action="${form.getAttribute("action")}"] ${element.localName}`;
+    else if (element.matches("a[href]")) within = `a[href="${element.getAttribute("href")}"]`;
+    else if (element !== piece && element.matches("summary")) within = "summary";
+    held = piece && { piece: piece.dataset.live, element, within };
+  });
+  function refocus() {
     if (!held || document.activeElement !== document.body) return;
+    if (held.element.isConnected) {
+      held.element.focus({ preventScroll: true });
+      return;
+    }
     const piece = document.querySelector(`[data-live="${held.piece}"]`);
-    held.piece = "";
     if (!piece) return;
-    const same = piece.querySelector(held.within);
+    const same = held.within && piece.querySelector(held.within);
     if (!same) piece.tabIndex = -1;
-    (same ?? piece).focus({ preventScroll: true });
-    held = null;
-  });
+    (same || piece).focus({ preventScroll: true });
+  }
+  document.body.addEventListener("htmx:afterRequest", refocus);
+  document.body.addEventListener("htmx:afterSwap", refocus);
+  document.body.addEventListener("htmx:afterSettle", refocus);
   document.body.addEventListener("htmx:responseError", (event) => {
     // A server that is gone: the grid knows what is left.
     if (event.detail.xhr.status === 404) refresh("servers");

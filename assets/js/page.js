@@ -12,6 +12,52 @@ function say(text) {
   document.getElementById("flash").replaceChildren(notice);
 }
 
+// What was typed into consoles is kept in this tab for whoever typed it, until they log out. The next person at this
+// browser finds nothing: neither after a log-out, nor after a session that ended by itself, nor in another tab.
+const typedBefore = {
+  PREFIX: "left4me-typed:",
+  KEPT: 100,
+  owner: document.body.dataset.user ?? "",
+
+  key(place) {
+    return `${this.PREFIX}${encodeURIComponent(this.owner)}:${place}`;
+  },
+
+  read(place) {
+    try {
+      const lines = JSON.parse(sessionStorage.getItem(this.key(place)) ?? "[]");
+      return Array.isArray(lines) ? lines.filter((line) => typeof line === "string") : [];
+    } catch {
+      // No storage in this browser, or not ours: then nothing was typed.
+      return [];
+    }
+  },
+
+  write(place, lines) {
+    // A line that sets a password is remembered until the page goes, and stored nowhere.
+    const kept = lines.filter((line) => !/password/i.test(line)).slice(-this.KEPT);
+    try {
+      sessionStorage.setItem(this.key(place), JSON.stringify(kept));
+    } catch {
+      // No storage, or no room: the page still remembers.
+    }
+  },
+
+  // Everything, or everything but what one person typed.
+  forget(but = null) {
+    try {
+      const mine = but === null ? null : `${this.PREFIX}${encodeURIComponent(but)}:`;
+      for (const key of Object.keys(sessionStorage)) {
+        if (key.startsWith(this.PREFIX) && !(mine && key.startsWith(mine))) sessionStorage.removeItem(key);
+      }
+    } catch {
+      // No storage: nothing to forget.
+    }
+  },
+};
+typedBefore.forget(typedBefore.owner || null);
+document.querySelector("form[action='/logout']")?.addEventListener("submit", () => typedBefore.forget());
+
 async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -20,11 +66,20 @@ async function copyText(text) {
     const area = document.createElement("textarea");
     area.value = text;
     area.className = "visually-hidden";
+    const focus = document.activeElement;
     document.body.append(area);
     area.select();
     document.execCommand("copy");
     area.remove();
+    focus?.focus({ preventScroll: true });
   }
+}
+
+// Says on the button that it has copied, for a moment.
+function copied(button) {
+  button.textContent = "Copied";
+  clearTimeout(button.copied);
+  button.copied = setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
 // Times are sent in UTC; here they are shown as the reader's clock does. The exact time stays on hover.
@@ -57,9 +112,7 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
   await copyText(button.dataset.copy);
-  const before = button.textContent;
-  button.textContent = "Copied";
-  setTimeout(() => { button.textContent = before; }, 1500);
+  copied(button);
 });
 
 // Overlays of a blueprint: what the buttons do by way of the server, done here; and by dragging.
@@ -86,7 +139,12 @@ for (const field of document.querySelectorAll("[data-arrange]")) {
       return;
     }
     const verb = button.dataset.verb;
-    if (verb === "remove") row.remove();
+    if (verb === "remove") {
+      // The focus goes on to the row that takes its place, or to what adds one.
+      const next = row.nextElementSibling ?? row.previousElementSibling;
+      row.remove();
+      (next?.querySelector("button[data-verb=remove]") ?? field.querySelector("button[value=add]")).focus();
+    }
     if (verb === "up") row.previousElementSibling?.before(row);
     if (verb === "down") row.nextElementSibling?.after(row);
     if (verb !== "remove") button.focus();

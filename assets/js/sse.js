@@ -255,7 +255,11 @@ for (const root of document.querySelectorAll("[data-console]")) {
     const found = log.search(event.target.value);
     status.textContent = event.target.value.trim() ? `${found} found` : "live";
   });
-  root.querySelector("[data-copy-log]").addEventListener("click", () => copyText(log.box.textContent));
+  root.querySelector("[data-copy-log]").addEventListener("click", async (event) => {
+    const button = event.currentTarget;
+    await copyText(log.box.textContent);
+    copied(button);
+  });
   follow(root.dataset.console, "cursor", {
     line: (text) => log.add(text),
     status: (text) => { status.textContent = text; },
@@ -265,18 +269,23 @@ for (const root of document.querySelectorAll("[data-console]")) {
   });
 }
 
-// The command line: sent without leaving the page, with a history on the arrow keys.
-for (const form of document.querySelectorAll("[data-command]")) {
+// The command line: sent without leaving the page, with a history on the arrow keys. What stands in it is not lost on the
+// way up: it comes back below the newest line.
+function commandLine(form) {
   const input = form.querySelector("input[name=line]");
-  const history = [];
-  let at = 0;
+  const place = form.getAttribute("action");
+  const history = typedBefore.read(place);
+  let at = history.length;
+  let draft = "";
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const line = input.value;
     if (history[history.length - 1] !== line) history.push(line);
+    if (history.length > typedBefore.KEPT) history.shift();
+    typedBefore.write(place, history);
     at = history.length;
     input.value = "";
-    const error = await post(form.getAttribute("action"), { line }).catch(() => "the box cannot be reached");
+    const error = await post(place, { line }).catch(() => "the box cannot be reached");
     if (error) {
       say(error);
       if (!input.value) input.value = line;
@@ -286,7 +295,11 @@ for (const form of document.querySelectorAll("[data-command]")) {
     const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (!step || history.length === 0) return;
     event.preventDefault();
-    at = Math.max(0, Math.min(history.length, at + step));
-    input.value = history[at] ?? "";
+    const to = Math.max(0, Math.min(history.length, at + step));
+    if (to === at) return;
+    if (at === history.length) draft = input.value;
+    at = to;
+    input.value = at === history.length ? draft : history[at];
   });
 }
+for (const form of document.querySelectorAll("[data-command]")) commandLine(form);

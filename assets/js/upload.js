@@ -1,6 +1,23 @@
 // A progress bar for uploads: the form as it is, sent by a request that says how far it is.
 "use strict";
 
+// What is wrong, beside the field, as the server puts it there for a form without script.
+function complain(field, text) {
+  const id = `${field.id}-error`;
+  let line = document.getElementById(id);
+  if (!line) {
+    line = document.createElement("p");
+    line.id = id;
+    line.className = "error";
+    line.setAttribute("role", "alert");
+    field.after(line);
+    field.setAttribute("aria-describedby", `${id} ${field.getAttribute("aria-describedby") ?? ""}`.trim());
+  }
+  field.setAttribute("aria-invalid", "true");
+  line.textContent = text;
+  field.focus();
+}
+
 for (const form of document.querySelectorAll("form[data-upload]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -10,7 +27,7 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
     const ended = (text) => {
       bar.hidden = true;
       button.disabled = false;
-      say(text);
+      complain(form.querySelector("input[type=file]"), text);
     };
     request.upload.addEventListener("progress", (sent) => {
       // All sent: what is left is the unpacking, which has no measure.

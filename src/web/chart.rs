@@ -35,9 +35,14 @@ pub fn hour(
     html! {
         figure.graph {
             figcaption { (title) " " @if !points.is_empty() { span.muted.number { "at most " (word(most)) } } }
-            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(text) {
-                title { (text) }
-                @for line in lines(&points, now, top) { polyline points=(line) vector-effect="non-scaling-stroke" {} }
+            div.plot {
+                // For the eye: the picture's own text says all that they say.
+                div.scale aria-hidden="true" { span { (word(top)) } span { (word(0.0)) } }
+                svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" role="img" aria-label=(text) {
+                    title { (text) }
+                    @for line in lines(&points, now, top) { polyline points=(line) vector-effect="non-scaling-stroke" {} }
+                }
+                div.scale.time aria-hidden="true" { span { "1 h ago" } span { "now" } }
             }
         }
     }

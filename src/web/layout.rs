@@ -8,12 +8,14 @@ use maud::{DOCTYPE, Markup, html};
 use super::Web;
 use super::error::Fault;
 use super::extract::Viewer;
+use super::note::Note;
 use crate::model::job::Job;
 pub use crate::model::pace::size;
 use crate::model::time::Timestamp;
 
-/// HTMX without inline style and without eval; refused forms (4xx) are shown like any other answer.
-const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"historyCacheSize":0,"selfRequestsOnly":true,"responseHandling":[{"code":"204","swap":false},{"code":"...","swap":true}]}"#;
+/// HTMX without inline style and without eval; refused forms (4xx) are shown like any other answer. A piece that comes
+/// anew works at once: a key that is pressed meanwhile finds its button.
+const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"historyCacheSize":0,"defaultSettleDelay":0,"selfRequestsOnly":true,"responseHandling":[{"code":"204","swap":false},{"code":"...","swap":true}]}"#;
 
 /// Links of everybody: path, text.
 const LINKS: [(&str, &str); 5] = [
@@ -40,17 +42,23 @@ pub struct Frame<'a> {
     title: &'a str,
     viewer: Option<&'a Viewer>,
     path: &'a str,
+    note: Option<Note>,
 }
 
 impl<'a> Frame<'a> {
     /// A page with a title, for a reader who may be nobody.
     pub fn new(web: &'a Web, title: &'a str, viewer: Option<&'a Viewer>) -> Self {
-        Self { web, title, viewer, path: "" }
+        Self { web, title, viewer, path: "", note: None }
     }
 
     /// Where it is: its link is marked.
     pub fn at(self, path: &'a str) -> Self {
         Self { path, ..self }
+    }
+
+    /// With a note of what was just done.
+    pub fn saying(self, note: Option<Note>) -> Self {
+        Self { note, ..self }
     }
 
     /// The whole document.
@@ -72,15 +80,17 @@ impl<'a> Frame<'a> {
                         link rel="stylesheet" href=(asset(&format!("css/{style}.css")));
                     }
                     script src=(asset("vendor/htmx.min.js")) defer {}
-                    @for script in ["csrf", "live", "sse", "page", "upload"] {
+                    @for script in ["csrf", "page", "live", "sse", "upload"] {
                         script src=(asset(&format!("js/{script}.js"))) defer {}
                     }
                 }
-                body data-events=[self.viewer.map(|_| "/events")] {
+                body data-events=[self.viewer.map(|_| "/events")] data-user=[self.viewer.map(|viewer| viewer.username.as_str())] {
                     a.skip href="#main" { "Skip to content" }
                     (self.header(csrf))
                     main #main tabindex="-1" {
-                        div #flash role="status" aria-live="polite" {}
+                        div #flash role="status" aria-live="polite" {
+                            @if let Some(note) = self.note { div.alert.good { p { (note.text()) } } }
+                        }
                         (body)
                     }
                 }
@@ -250,14 +260,21 @@ pub fn action(path: &str, text: &str, class: &str, csrf: &str) -> Markup {
     }
 }
 
-/// The same, answered in place when HTMX is there. How the answer is put there is said here: a live piece around the
-/// form replaces itself, and its way would be inherited and take the place of answers away.
+/// The same within [`live_actions`], answered in place when HTMX is there.
 pub fn live_action(path: &str, text: &str, class: &str, csrf: &str) -> Markup {
     html! {
-        form.inline method="post" action=(path) data-hx-post=(path) data-hx-target="#flash" data-hx-swap="innerHTML" data-hx-disabled-elt="find button" {
+        form.inline method="post" action=(path) data-hx-post=(path) {
             (csrf_field(csrf))
             button class=(class) type="submit" { (text) }
         }
+    }
+}
+
+/// What forms of [`live_action`] stand in. How their answers are put into the page is said here, once for all of them: a
+/// live piece around them replaces itself, and its way would be inherited and take the place of answers away.
+pub fn live_actions(forms: &Markup) -> Markup {
+    html! {
+        div.actions data-hx-target="#flash" data-hx-swap="innerHTML" data-hx-disabled-elt="find button" { (forms) }
     }
 }
 

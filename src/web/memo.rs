@@ -15,6 +15,7 @@ use warp::reply::{Reply, Response};
 use super::Web;
 use super::error::{Answer, Fault};
 use super::extract::{Call, Shape, Who};
+use super::note::Note;
 use crate::model::time::Timestamp;
 
 /// Bytes of all pages that are kept.
@@ -84,6 +85,10 @@ fn response(kind: &HeaderValue, page: &Bytes) -> Response {
 
 /// The page that `draw` makes of the call, or made of the same call before anything changed.
 pub async fn remembered<F: Future<Output = Answer>>(call: Call, draw: impl FnOnce(Call) -> F) -> Answer {
+    if Note::of(&call.headers).is_some() {
+        // It is said once, and to this sender alone.
+        return draw(call).await;
+    }
     let secret = match &call.who {
         Some(Who::Session { token, .. }) => token.clone(),
         Some(Who::Token { bearer, .. }) => bearer.clone(),

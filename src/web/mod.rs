@@ -5,6 +5,7 @@
 //! but through [`Machine`].
 
 pub mod address;
+mod ask;
 pub mod assets;
 mod chart;
 pub mod error;
@@ -14,6 +15,7 @@ pub mod json;
 pub mod layout;
 pub mod memo;
 pub mod metrics;
+mod note;
 pub mod pages;
 pub mod places;
 pub mod reply;
@@ -247,6 +249,7 @@ table! {
         patch ["blueprints" / u64] blueprints::update;
         put ["blueprints" / u64] blueprints::replace;
         delete ["blueprints" / u64] blueprints::delete;
+        get ["blueprints" / u64 / "delete"] blueprints::delete_page;
         post ["blueprints" / u64 / "delete"] blueprints::delete;
         post ["blueprints" / u64 / "duplicate"] blueprints::duplicate;
         get ["blueprints" / u64 / "paths"] paths::of_blueprint;
@@ -263,6 +266,7 @@ table! {
         get ["ports" / "check"] ports::check;
         post ["ports" / "cleanup"] ports::cleanup;
         post ["ports" / "clear"] ports::clear;
+        get ["ports" / "strays" / u64 / "end"] ports::strays::end_page;
         post ["ports" / "strays" / u64 / "end"] ports::strays::end;
         get ["ports" / u64] ports::inspect;
         delete ["ports" / u64] ports::release_claim;
@@ -270,6 +274,7 @@ table! {
         get ["ports" / "reservations"] ports::reservations;
         post ["ports" / "reservations"] ports::reserve;
         delete ["ports" / "reservations" / u64] ports::release;
+        get ["ports" / "reservations" / u64 / "delete"] ports::release_page;
         post ["ports" / "reservations" / u64 / "delete"] ports::release;
     }
     overlay_routes {
@@ -279,6 +284,7 @@ table! {
         post ["admin" / "overlays" / u64] overlays::update;
         patch ["admin" / "overlays" / u64] overlays::update;
         delete ["admin" / "overlays" / u64] overlays::delete;
+        get ["admin" / "overlays" / u64 / "delete"] overlays::delete_page;
         post ["admin" / "overlays" / u64 / "delete"] overlays::delete;
         get ["admin" / "overlays" / u64 / "files"] files::browse;
         post ["admin" / "overlays" / u64 / "files"] files::upload;
@@ -317,6 +323,7 @@ table! {
         delete ["account" / "totp"] totp::remove;
         post ["account" / "totp" / "confirm"] totp::confirm;
         post ["account" / "totp" / "delete"] totp::remove;
+        get ["account" / "tokens" / u64 / "delete"] account::revoke_page;
         post ["account" / "tokens" / u64 / "delete"] account::revoke_token;
     }
 }

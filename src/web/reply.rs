@@ -8,6 +8,7 @@ use warp::reply::{Reply, Response};
 use super::error::{Answer, Fault};
 use super::extract::{Call, Shape};
 use super::layout::{self, Frame};
+use super::note::{self, Note};
 use crate::domain::Items;
 
 /// 302 to a path of this site.
@@ -34,14 +35,31 @@ impl Call {
     /// A whole page.
     pub fn show(&self, title: &str, body: &Markup) -> Response {
         let viewer = self.viewer();
-        let frame = Frame::new(&self.web, title, viewer.as_ref()).at(&self.path);
-        warp::reply::html(frame.render(body).into_string()).into_response()
+        let note = Note::of(&self.headers);
+        let frame = Frame::new(&self.web, title, viewer.as_ref()).at(&self.path).saying(note);
+        let mut response = warp::reply::html(frame.render(body).into_string()).into_response();
+        if note.is_some() {
+            note::put(response.headers_mut(), note::said(self.is_secure()));
+        }
+        response
     }
 
     /// A page with a form that was refused: its status stays.
     pub fn show_refused(&self, title: &str, body: &Markup, fault: &Fault) -> Response {
         let mut response = self.show(title, body);
         fault.decorate(&mut response);
+        response
+    }
+
+    fn is_secure(&self) -> bool {
+        self.web.is_secure(self.peer, &self.headers)
+    }
+
+    /// Leaves a note for the page that an answer leads to; programs read the answer itself.
+    pub fn noting(&self, note: Note, mut response: Response) -> Response {
+        if !self.is_json() {
+            note::put(response.headers_mut(), note.leave(self.is_secure()));
+        }
         response
     }
 
@@ -69,12 +87,12 @@ impl Call {
             }
             return response;
         }
-        self.go(path)
+        self.noting(Note::Made, self.go(path))
     }
 
     /// Something was changed: 200 with the object, or its page.
     pub fn changed(&self, object: &Value, path: &str) -> Response {
-        if self.is_json() { json_with(StatusCode::OK, object) } else { self.go(path) }
+        if self.is_json() { json_with(StatusCode::OK, object) } else { self.noting(Note::Saved, self.go(path)) }
     }
 
     /// Something is gone: 204, or the page of its kin.

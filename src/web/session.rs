@@ -18,7 +18,11 @@ const CSRF_LABEL: &[u8] = b"left4me form token v1\0";
 
 /// The session token that a request brings.
 pub fn token(headers: &HeaderMap, secure: bool) -> Option<String> {
-    let name = if secure { SECURE_NAME } else { PLAIN_NAME };
+    cookie_named(headers, if secure { SECURE_NAME } else { PLAIN_NAME })
+}
+
+/// The value of a cookie; nothing when it is empty.
+pub fn cookie_named(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()

@@ -117,7 +117,7 @@ async fn an_admin_uploads_with_progress_browses_the_files_and_goes_back_to_an_ea
         .await
         .expect("a file");
     browser.click("form[data-upload] button.main").await;
-    browser.until_text("#flash", "the reason", |text| text.contains("this file is no .zip")).await;
+    browser.until_text("#field-file-error", "the reason", |text| text.contains("this file is no .zip")).await;
 
     browser.client.goto(overlay.as_str()).await.expect("the page");
     for (revision, file) in [(2, "second.bsp"), (1, "first.bsp")] {

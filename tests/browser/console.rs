@@ -113,7 +113,7 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
     let mut most = 0.0_f64;
     while browser.client.execute(&last, Vec::new()).await.expect("an answer") != json!(true) {
         most = most.max(number(&browser, "return document.getElementsByTagName('*').length").await);
-        let shown = "return [...document.querySelectorAll('[data-lines] .block:last-child .line')].at(-1).textContent";
+        let shown = "return [...document.querySelectorAll('[data-lines] .block:last-child .line')].at(-1)?.textContent";
         let shown = browser.client.execute(shown, Vec::new()).await.expect("an answer");
         assert!(tokio::time::Instant::now() < deadline, "the last line never came; the last is {shown}");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -204,6 +204,45 @@ async fn a_console_stays_quick_while_200000_lines_arrive_and_does_all_that_a_ter
     let twice = "return [...document.querySelectorAll('[data-lines] .line')].filter(line => line.textContent.includes('second of two')).length === 1";
     until(&browser, "no line twice", twice).await;
     browser.picture("desktop-light-console").await;
+    remembers(&browser, &format!("http://{}", wire.address), server, &password).await;
     browser.close().await;
     tokio::task::spawn_blocking(move || drop(panel)).await.expect("a clean end");
+}
+
+/// Presses keys in the command line; answers what it holds then.
+async fn line_after(browser: &Browser, keys: &str) -> String {
+    let input = browser.find("input[name=line]").await;
+    input.send_keys(keys).await.expect("keys");
+    input.prop("value").await.expect("a value").unwrap_or_default()
+}
+
+/// All that a tab and a browser store for the site.
+const STORED: &str =
+    "return JSON.stringify(Object.entries(sessionStorage)) + JSON.stringify(Object.entries(localStorage))";
+
+/// What was typed is there after a reload, but for passwords; a half-typed line is not lost on the way; and whoever sits
+/// down after a log-out finds nothing of it.
+async fn remembers(browser: &Browser, site: &str, server: u64, password: &str) {
+    let (up, down) = (char::from(Key::Up).to_string(), char::from(Key::Down).to_string());
+    browser.fill("input[name=line]", "sv_password hush").await;
+    browser.click("[data-command] button").await;
+    let sent = "return document.querySelector('input[name=line]').value === ''";
+    until(browser, "the line was sent", sent).await;
+    assert_eq!(line_after(browser, &up).await, "sv_password hush", "as long as the page is there");
+    browser.client.refresh().await.expect("the page");
+    assert_eq!(line_after(browser, &format!("half a li{up}")).await, "echo after the break");
+    assert_eq!(line_after(browser, &up).await, "echo second of two");
+    assert_eq!(line_after(browser, &format!("{down}{down}")).await, "half a li");
+    let kept = browser.client.execute(STORED, Vec::new()).await.expect("an answer").to_string();
+    assert!(kept.contains("after the break") && !kept.contains("hush"), "{kept}");
+
+    browser.click("form[action='/logout'] button").await;
+    browser.until_text("h1", "the door", |text| text == "Sign in").await;
+    let kept = browser.client.execute(STORED, Vec::new()).await.expect("an answer").to_string();
+    assert!(!kept.contains("typed") && !kept.contains("the break"), "{kept}");
+    browser.client.goto(&format!("{site}/login?next=/servers/{server}")).await.expect("the page");
+    browser.fill("input[name=username]", "admin").await;
+    browser.fill("input[name=password]", password).await;
+    browser.click("form[action^='/login'] button.main").await;
+    assert_eq!(line_after(browser, &up).await, "");
 }

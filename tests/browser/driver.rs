@@ -1,7 +1,7 @@
 //! A browser for one test: chromedriver on a port of its own, one headless session, both ended with the test.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Stdio};
 use std::time::Duration;
 
 use fantoccini::elements::Element;
@@ -36,7 +36,7 @@ impl Browser {
     /// A browser, or `None` (and a reason printed) where the machine has none.
     pub async fn open(view: View) -> Option<Self> {
         let Ok(mut driver) =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+            process::Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
         else {
             skip("chromedriver is missing: apt-get install chromium chromium-driver");
             return None;
@@ -89,9 +89,19 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await;
     }
 
-    /// A command to the browser itself.
-    pub async fn devtools(&self, command: &str, parameters: serde_json::Value) {
-        self.client.issue_cmd(DevTools { command: command.to_owned(), parameters }).await.expect("a devtools command");
+    /// A command to the browser itself; answers what it says.
+    pub async fn devtools(&self, command: &str, parameters: serde_json::Value) -> serde_json::Value {
+        let command = Command::DevTools(command.to_owned(), parameters);
+        self.client.issue_cmd(command).await.expect("a devtools command")
+    }
+
+    /// What scripts and the policy of the page complained of since the last look.
+    pub async fn complaints(&self) -> Vec<String> {
+        let entries = self.client.issue_cmd(Command::Log).await.expect("the browser's log");
+        let entries = entries.as_array().cloned().unwrap_or_default().into_iter();
+        // A form that is refused answers 4xx: the browser notes that as a trouble of the network, and it is none.
+        let ours = entries.filter(|entry| entry["level"] == "SEVERE" && entry["source"] != "network");
+        ours.map(|entry| entry["message"].to_string()).collect()
     }
 
     /// The element, as soon as it is there.
@@ -157,7 +167,11 @@ impl Browser {
     /// Keeps a picture, where somebody wants pictures.
     pub async fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os("LEFT4ME_TESTS_SCREENSHOTS") else { return };
-        let picture = self.client.screenshot().await.expect("a screenshot");
+        // The whole page, not only what of it lies in the window.
+        let all = json!({"format": "png", "captureBeyondViewport": true});
+        let picture =
+            self.devtools("Page.captureScreenshot", all).await["data"].as_str().expect("a picture").to_owned();
+        let picture = base64(&picture);
         std::fs::create_dir_all(&folder).expect("the folder of screenshots");
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), picture).expect("a file");
     }
@@ -182,19 +196,44 @@ impl Drop for Browser {
     }
 }
 
-/// chromedriver's own command for the browser's devtools.
-#[derive(Debug)]
-struct DevTools {
-    command: String,
-    parameters: serde_json::Value,
+/// What `text` says in base64.
+fn base64(text: &str) -> Vec<u8> {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
+    for digit in text.bytes().filter_map(|byte| digits.iter().position(|own| *own == byte)) {
+        bits = (bits << 6) | digit as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
 }
 
-impl fantoccini::wd::WebDriverCompatibleCommand for DevTools {
+/// chromedriver's own commands.
+#[derive(Debug)]
+enum Command {
+    /// To the browser's devtools.
+    DevTools(String, serde_json::Value),
+    /// What the browser logged.
+    Log,
+}
+
+impl fantoccini::wd::WebDriverCompatibleCommand for Command {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+        let tail = match self {
+            Self::DevTools(..) => "goog/cdp/execute",
+            Self::Log => "se/log",
+        };
+        base.join(&format!("session/{}/{tail}", session.unwrap_or_default()))
     }
 
     fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
-        (http::Method::POST, Some(json!({"cmd": self.command, "params": self.parameters}).to_string()))
+        let body = match self {
+            Self::DevTools(command, parameters) => json!({"cmd": command, "params": parameters}),
+            Self::Log => json!({"type": "browser"}),
+        };
+        (http::Method::POST, Some(body.to_string()))
     }
 }

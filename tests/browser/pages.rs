@@ -69,6 +69,8 @@ struct Site {
     newcomer: String,
     for_admin: Vec<Visit>,
     for_owner: Vec<Visit>,
+    /// A game that no server owns; ended with the test.
+    stray: std::process::Child,
 }
 
 /// A user with a password of her own; answers cookie and form token.
@@ -100,14 +102,25 @@ fn upload(panel: &Panel, overlay: u64) {
 }
 
 /// Fills in what a pattern of the route table leaves open.
-fn paths(pattern: &str, server: u64, blueprint: u64, overlay: u64, job: &Value, port: &Value) -> Vec<Visit> {
+fn paths(
+    pattern: &str,
+    server: u64,
+    blueprint: u64,
+    overlay: u64,
+    job: &Value,
+    port: &Value,
+    stray: u32,
+) -> Vec<Visit> {
     let with = |id: &dyn std::fmt::Display| vec![Visit::of(&pattern.replace("u64", &id.to_string()))];
     match pattern.split('/').nth(1) {
         _ if !pattern.contains("u64") => vec![Visit::of(pattern)],
         Some("servers") => with(&server),
         Some("blueprints") => with(&blueprint),
         Some("jobs") => with(job),
+        Some("ports") if pattern.starts_with("/ports/strays") => with(&stray),
+        Some("ports") if pattern.starts_with("/ports/reservations") => with(&1),
         Some("ports") => with(port),
+        Some("account") if pattern.starts_with("/account/tokens") => with(&1),
         Some("admin") if pattern.starts_with("/admin/users") => with(&2),
         Some("admin") if pattern.starts_with("/admin/overlays") => with(&overlay),
         _ => panic!("{pattern} is a page that this test does not know"),
@@ -170,8 +183,9 @@ fn furnished() -> Site {
         .collect();
     let port = panel.get(&format!("/servers/{server}"))["port"].clone();
     let his_port = panel.get(&format!("/servers/{his}"))["port"].clone();
-    let mut for_admin: Vec<Visit> =
-        pages.iter().flat_map(|pattern| paths(pattern, server, versus, managed, &failed["id"], &port)).collect();
+    let stray = panel.stray(true, 29_999);
+    let own_pages = |pattern: &String| paths(pattern, server, versus, managed, &failed["id"], &port, stray.id());
+    let mut for_admin: Vec<Visit> = pages.iter().flat_map(own_pages).collect();
     for_admin.extend([
         Visit::of(&format!("/servers/{unlucky}")),
         Visit::of(&format!("/servers/{server}/files?path=left4dead2")),
@@ -193,10 +207,10 @@ fn furnished() -> Site {
     let for_owner = pages
         .iter()
         .filter(|pattern| !pattern.starts_with("/admin"))
-        .flat_map(|pattern| paths(pattern, his, own, managed, &job, &his_port))
+        .flat_map(|pattern| paths(pattern, his, own, managed, &job, &his_port, stray.id()))
         .chain([Visit::of("/admin/settings")])
         .collect();
-    Site { panel, owner, newcomer, for_admin, for_owner }
+    Site { panel, owner, newcomer, for_admin, for_owner, stray }
 }
 
 /// What axe-core says of the page as it is shown now: rule, and the elements that break it.
@@ -212,6 +226,15 @@ async fn violations(browser: &Browser, axe: &str) -> Vec<String> {
     let found = browser.client.execute_async(run, Vec::new()).await.expect("an answer");
     found.as_array().expect("a list").iter().map(|rule| rule.as_str().unwrap_or_default().to_owned()).collect()
 }
+
+/// What is pressed and is smaller than a finger needs, 44 pixels each way. A link in running text is as high as its line,
+/// and what only a keyboard meets needs no size.
+const SMALL: &str = "return [...document.querySelectorAll('a[href], button, input, select, textarea, summary')].filter(it => { \
+    const box = it.getBoundingClientRect(); \
+    if (!box.width || !box.height || box.bottom < 0 || it.closest('.visually-hidden')) return false; \
+    if (it.matches('p > a, .alert a')) return false; \
+    return box.width < 43.9 || box.height < 43.9; \
+  }).map(it => { const box = it.getBoundingClientRect(); return `${box.width.toFixed(0)} x ${box.height.toFixed(0)} ${it.outerHTML.slice(0, 120)}`; })";
 
 /// Goes to each page as `who`; answers what is wrong with it, and keeps its source in `folder`.
 async fn walk(panel: &Panel, who: &str, cookie: &str, visits: &[Visit], axe: &str, folder: &Path) -> Vec<String> {
@@ -252,6 +275,11 @@ async fn walk(panel: &Panel, who: &str, cookie: &str, visits: &[Visit], axe: &st
             let wide = browser.client.execute(wide, Vec::new()).await.expect("a number");
             if wide.as_f64() > Some(0.0) {
                 wrong.push(format!("{place}: the page is {wide} px wider than the window"));
+            }
+            if view.width < 600 {
+                let small = browser.client.execute(SMALL, Vec::new()).await.expect("a list");
+                let small = small.as_array().expect("a list").iter();
+                wrong.extend(small.map(|it| format!("{place}: too small for a finger: {it}")));
             }
             browser.picture(&format!("{name}-{who}-{}", visit.name)).await;
         }
@@ -313,6 +341,9 @@ async fn every_page_is_valid_accessible_and_fits_the_window_on_phone_and_desktop
     let mut wrong = [one, other].concat();
     let pages = folder.path().to_owned();
     wrong.extend(tokio::task::spawn_blocking(move || nu(&pages, &checker)).await.expect("an answer"));
-    tokio::task::spawn_blocking(move || drop(site)).await.expect("a clean end");
+    let mut stray = site.stray;
+    stray.kill().expect("its end");
+    stray.wait().expect("its end");
+    tokio::task::spawn_blocking(move || drop(site.panel)).await.expect("a clean end");
     assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -17,6 +17,9 @@ mod store_full;
 mod store_killed;
 mod store_writes;
 mod tidy;
+#[path = "../support/totp.rs"]
+mod totp;
+mod web_ask;
 mod web_auth;
 mod web_jobs;
 mod web_memo;

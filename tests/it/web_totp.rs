@@ -3,23 +3,10 @@
 use serde_json::json;
 
 use crate::harness::{Client, PASSWORD, Site};
+use crate::totp;
 
-/// The code that a device shows now.
 fn code(secret: &str) -> String {
-    let mut bits = 0_u64;
-    let (mut count, mut bytes) = (0, Vec::new());
-    for c in secret.bytes() {
-        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|own| *own == c).unwrap();
-        bits = (bits << 5) | value as u64;
-        count += 5;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    let secret: [u8; 20] = bytes.try_into().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    totp_rs::Builder::new().with_secret(secret).build().unwrap().generate(now).to_string()
+    totp::code(secret, 0)
 }
 
 /// Sets it up as a program on a cookie; answers the recovery codes.

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, UdpSocket};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::http::Answer;
-use crate::support::panel::{Panel, Setup, UID, may_become_another};
+use crate::support::panel::{Panel, Setup, may_become_another};
 use crate::support::{eventually, skip};
 
 const THREADS: u16 = 64;
@@ -231,18 +229,6 @@ fn a_stranger_that_takes_the_port_of_a_game_that_crashed_is_named_and_the_server
     });
 }
 
-/// A process that looks like a game of another panel: a shell under the wrapper's name. Ends with its standard input.
-fn stray(panel: &Panel, user: bool, port: u16) -> Child {
-    let script = panel.folder.path().join("srcds_run");
-    std::fs::write(&script, "#!/bin/sh\nread line\n").expect("a script");
-    let mut command = Command::new("/bin/sh");
-    command.arg(&script).args(["-game", "left4dead2", "-port", &port.to_string()]).stdin(Stdio::piped());
-    if user && may_become_another() {
-        command.uid(UID).gid(UID);
-    }
-    command.spawn().expect("a process")
-}
-
 fn found(panel: &Panel, pid: u32) -> Option<Value> {
     let report = panel.get("/ports/check");
     report["strays"].as_array().expect("strays").iter().find(|game| game["pid"] == pid).cloned()
@@ -255,7 +241,7 @@ fn a_game_that_no_server_owns_is_shown_and_ended_on_the_admins_word_and_ours_are
     let server = panel.server("ours", blueprint);
     panel.must(&format!("/servers/{server}/start"));
     let ours = panel.game(server);
-    let mut child = stray(&panel, true, 27820);
+    let mut child = panel.stray(true, 27820);
     let shown = eventually("the stray in the report", || found(&panel, child.id()));
     assert_eq!(shown["port"], 27820);
     assert!(
@@ -289,7 +275,7 @@ fn a_stray_of_another_user_is_shown_and_the_refusal_says_how_to_end_it() {
         return;
     }
     let panel = panel("27915-27924");
-    let mut child = stray(&panel, false, 27920);
+    let mut child = panel.stray(false, 27920);
     let shown = eventually("the stray in the report", || found(&panel, child.id()));
     assert_eq!(shown["uid"], 0);
     let end = format!("/ports/strays/{}/end", child.id());

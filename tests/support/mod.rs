@@ -10,6 +10,7 @@ pub mod panel;
 pub mod processes;
 pub mod said;
 pub mod stand_in;
+pub mod totp;
 
 use std::time::{Duration, Instant};
 

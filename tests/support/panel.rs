@@ -322,6 +322,19 @@ impl Panel {
             .find(|process| process.command.contains("srcds_linux") && process.command.contains(&words))
     }
 
+    /// A process that looks like a game of another panel: a shell under the wrapper's name, of the daemon's user or of
+    /// the test's. Ends with its standard input.
+    pub fn stray(&self, user: bool, port: u16) -> Child {
+        let script = self.folder.path().join("srcds_run");
+        fs::write(&script, "#!/bin/sh\nread line\n").expect("a script");
+        let mut command = Command::new("/bin/sh");
+        command.arg(&script).args(["-game", "left4dead2", "-port", &port.to_string()]).stdin(Stdio::piped());
+        if user && may_become_another() {
+            command.uid(UID).gid(UID);
+        }
+        command.spawn().expect("a process")
+    }
+
     /// Kills the daemon as the kernel would.
     pub fn kill(&mut self) {
         self.child.kill().expect("a kill");

@@ -4,12 +4,15 @@ use maud::{Markup, html};
 use serde_json::json;
 use warp::http::StatusCode;
 
+use crate::domain::Refusal;
 use crate::model::id::TokenId;
 use crate::model::user::{ApiToken, Scope};
+use crate::web::ask::{self, Question};
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given, Who};
 use crate::web::fields::Fields;
-use crate::web::layout::{Field, action, csrf_field, form_alert, select, when_maybe};
+use crate::web::layout::{Field, csrf_field, form_alert, select, when_maybe};
+use crate::web::note::Note;
 use crate::web::{json as objects, reply};
 
 /// Scopes with their words.
@@ -80,7 +83,7 @@ async fn markup(
         section.card.scroll {
             h2 { "Tokens" }
             p { "Programs sign in with a token: " code { "Authorization: Bearer …" } }
-            (token_table(&tokens, csrf))
+            (token_table(&tokens))
             h3 { "New token" }
             form.narrow method="post" action="/account/tokens" {
                 (csrf_field(csrf))
@@ -93,7 +96,7 @@ async fn markup(
     })
 }
 
-fn token_table(tokens: &[ApiToken], csrf: &str) -> Markup {
+fn token_table(tokens: &[ApiToken]) -> Markup {
     let word = |scope: Scope| SCOPES.iter().find(|(own, ..)| *own == scope).map_or("", |(_, word, _)| word);
     html! {
         @if !tokens.is_empty() {
@@ -102,9 +105,9 @@ fn token_table(tokens: &[ApiToken], csrf: &str) -> Markup {
                 tbody {
                     @for token in tokens {
                         tr {
-                            td { (token.label) } td { (word(token.scope)) }
-                            td { (when_maybe(token.expires_at)) } td { (when_maybe(token.last_used_at)) }
-                            td { (action(&format!("/account/tokens/{}/delete", token.id), "Revoke", "danger", csrf)) }
+                            td { (token.label) } td data-label="May" { (word(token.scope)) }
+                            td data-label="Until" { (when_maybe(token.expires_at)) } td data-label="Last used" { (when_maybe(token.last_used_at)) }
+                            td { (ask::link(&format!("/account/tokens/{}/delete", token.id), "Revoke", &token.label)) }
                         }
                     }
                 }
@@ -132,7 +135,7 @@ pub async fn password(given: Given) -> Answer {
         call.web.run_hashing(move |web| web.domain.change_password(&actor, keep.as_deref(), &current, &new)).await
     };
     match outcome.await {
-        Ok(()) => Ok(call.gone("/account")),
+        Ok(()) => Ok(call.noting(Note::Password, call.gone("/account"))),
         // Named as it was sent.
         Err(fault) if fault.field == Some("password") && fields.has("new_password") => {
             refused(&call, &fields, Fault { field: Some("new_password"), ..fault }).await
@@ -198,9 +201,32 @@ pub async fn create_token(given: Given) -> Answer {
     }
 }
 
+async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
+    let tokens = call.run(|web, actor| web.domain.list_tokens(actor)).await?;
+    let token = tokens.into_iter().find(|token| token.id == TokenId(id)).ok_or(Refusal::NotFound("token"))?;
+    Ok(Question {
+        thing: "token",
+        name: token.label,
+        verb: "Revoke",
+        loss: "Programs that use it are refused from now on. This cannot be undone.",
+        path: format!("/account/tokens/{id}/delete"),
+        back: "/account".into(),
+        hidden: None,
+    })
+}
+
+/// `GET /account/tokens/{id}/delete`: asks by name first.
+pub async fn revoke_page(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    Ok(question(&call, id).await?.show(&call))
+}
+
 /// `DELETE /account/tokens/{id}` and its form twin.
 pub async fn revoke_token(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    call.run(move |web, actor| web.domain.revoke_token(actor, TokenId(id))).await?;
-    Ok(call.gone("/account"))
+    let deed = async {
+        call.run(move |web, actor| web.domain.revoke_token(actor, TokenId(id))).await?;
+        Ok(call.noting(Note::Revoked, call.gone("/account")))
+    };
+    ask::then(&call, question(&call, id), deed).await
 }

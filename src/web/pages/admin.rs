@@ -55,9 +55,9 @@ pub async fn install_page(given: Given) -> Answer {
                             @for view in &builds {
                                 tr {
                                     td { (view.build.label) @if view.active { " " span.badge data-state="running" { "active" } } }
-                                    td { (when(view.build.created_at)) }
-                                    td.number { (size(view.build.bytes)) }
-                                    td { @if let Some(job) = view.build.job_id { a href=(format!("/jobs/{job}")) { (job) } } }
+                                    td data-label="When" { (when(view.build.created_at)) }
+                                    td.number data-label="Size" { (size(view.build.bytes)) }
+                                    td data-label="Job" { @if let Some(job) = view.build.job_id { a href=(format!("/jobs/{job}")) { (job) } } }
                                     td { @if !view.active { (action(&format!("/admin/builds/{}/activate", view.build.id), "Use this one", "", csrf)) } }
                                 }
                             }
@@ -127,8 +127,8 @@ pub async fn audit(given: Given) -> Answer {
                     tbody {
                         @for entry in &entries.items {
                             tr {
-                                td { (when(entry.at)) } td { (entry.actor) } td { (entry.address) }
-                                td { code { (entry.action) } } td.wrap { (entry.object) }
+                                td { (when(entry.at)) } td data-label="Who" { (entry.actor) } td data-label="From" { (entry.address) }
+                                td data-label="Action" { code { (entry.action) } } td.wrap data-label="Object" { (entry.object) }
                             }
                         }
                         @if entries.items.is_empty() { tr { td colspan="5" { "Nothing." } } }

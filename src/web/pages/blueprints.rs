@@ -9,10 +9,12 @@ use super::servers::pending;
 use crate::domain::blueprints::{BlueprintChange, NewBlueprint};
 use crate::model::FieldError;
 use crate::model::id::{BlueprintId, OverlayId};
+use crate::web::ask::{self, Question};
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::fields::Fields;
 use crate::web::layout::{action, next_link, when};
+use crate::web::note::Note;
 use crate::web::{json, reply};
 use form::Typed;
 
@@ -35,10 +37,10 @@ pub async fn list(given: Given) -> Answer {
                         @for blueprint in &blueprints.items {
                             tr {
                                 td { a href=(format!("/blueprints/{}", blueprint.id)) { (blueprint.name) } }
-                                td.number { (blueprint.overlay_ids.len()) }
-                                td.number { (blueprint.arguments.len()) }
-                                td.number { (blueprint.config.len()) }
-                                td { (when(blueprint.updated_at)) }
+                                td.number data-label="Overlays" { (blueprint.overlay_ids.len()) }
+                                td.number data-label="Arguments" { (blueprint.arguments.len()) }
+                                td.number data-label="Config lines" { (blueprint.config.len()) }
+                                td data-label="Changed" { (when(blueprint.updated_at)) }
                             }
                         }
                         @if blueprints.items.is_empty() {
@@ -122,7 +124,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
             div.actions {
                 a.button href=(format!("/blueprints/{id}/paths")) { "Who wins a path" }
                 (action(&format!("/blueprints/{id}/duplicate"), "Duplicate", "", csrf))
-                (action(&format!("/blueprints/{id}/delete"), "Delete", "danger", csrf))
+                (ask::link(&format!("/blueprints/{id}/delete"), "Delete", &blueprint.name))
             }
         },
     ))
@@ -197,11 +199,33 @@ async fn rearranged(
     Ok(Some(call.show("Blueprint", &markup)))
 }
 
+async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
+    let blueprint = call.run(move |web, actor| web.domain.blueprint(actor, BlueprintId(id))).await?;
+    Ok(Question {
+        thing: "blueprint",
+        name: blueprint.name,
+        verb: "Delete",
+        loss: "Its arguments, its config lines and the order of its overlays go. The overlays stay. This cannot be undone.",
+        path: format!("/blueprints/{id}/delete"),
+        back: format!("/blueprints/{id}"),
+        hidden: None,
+    })
+}
+
+/// `GET /blueprints/{id}/delete`: asks by name first.
+pub async fn delete_page(id: u64, given: Given) -> Answer {
+    let call = given.signed_in()?;
+    Ok(question(&call, id).await?.show(&call))
+}
+
 /// `DELETE /blueprints/{id}` and its form twin.
 pub async fn delete(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    call.run(move |web, actor| web.domain.delete_blueprint(actor, BlueprintId(id))).await?;
-    Ok(call.gone("/blueprints"))
+    let deed = async {
+        call.run(move |web, actor| web.domain.delete_blueprint(actor, BlueprintId(id))).await?;
+        Ok(call.noting(Note::Deleted, call.gone("/blueprints")))
+    };
+    ask::then(&call, question(&call, id), deed).await
 }
 
 /// `POST /blueprints/{id}/duplicate`.

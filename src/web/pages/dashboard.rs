@@ -98,7 +98,7 @@ fn inside(call: &Call, servers: &[ServerView], now: &[CardFacts]) -> Markup {
             section.card.empty {
                 h2 { "No servers yet" }
                 p { "A server follows a blueprint: make one, then make a server from it." }
-                p { a.button href="/blueprints/new" { "New blueprint" } " " a.button href="/servers/new" { "New server" } }
+                div.actions { a.button href="/blueprints/new" { "New blueprint" } a.button href="/servers/new" { "New server" } }
             }
         }
     }

@@ -34,12 +34,12 @@ pub async fn show(given: Given) -> Answer {
                         @for check in &checks {
                             tr {
                                 td { (check.name) }
-                                td { (badge(match check.outcome {
+                                td data-label="Outcome" { (badge(match check.outcome {
                                     Outcome::Ok => "ok",
                                     Outcome::Warning => "warning",
                                     Outcome::Failure => "failed",
                                 })) }
-                                td.found { (check.text) }
+                                td.found data-label="What was found" { (check.text) }
                             }
                         }
                     }

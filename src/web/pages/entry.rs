@@ -38,6 +38,12 @@ pub async fn login(given: Given) -> Answer {
         Ok((token, user)) => Ok(welcome(&call, &token, &user, StatusCode::OK, &next)),
         Err(fault) if call.is_json() => Err(fault),
         Err(fault) => {
+            // Which of the two was wrong is told to nobody; the person looks at the last one that they typed.
+            let fault = match (fault.status, fault.field) {
+                (StatusCode::UNAUTHORIZED, None) if fault.wants_code => Fault { field: Some("code"), ..fault },
+                (StatusCode::UNAUTHORIZED, None) => Fault { field: Some("password"), ..fault },
+                _ => fault,
+            };
             let form = login_form(&call, &typed, &next, Some(&fault)).await?;
             Ok(call.show_refused("Sign in", &form, &fault))
         }
@@ -51,7 +57,7 @@ async fn login_form(call: &Call, username: &str, next: &str, fault: Option<&Faul
         section.card.narrow {
             h1 { "Sign in" }
             @if !any { (first_steps()) }
-            (form_alert(fault, &["username", "password"]))
+            (form_alert(fault, &["username", "password", "code"]))
             form method="post" action="/login" {
                 input type="hidden" name="next" value=(next);
                 (Field { required: true, autocomplete: "username", ..Field::text("username", "Username", username) }.render(fault))

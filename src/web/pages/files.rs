@@ -153,9 +153,9 @@ pub async fn browse(id: u64, given: Given) -> Answer {
                                     FileKind::Folder => { td { a href=(link(&below(&entry.name))) { (entry.name) "/" } } td {} }
                                     FileKind::File => {
                                         td { @if is_addon(entry) { a href=(link(&below(&entry.name))) { (entry.name) } } @else { (entry.name) } }
-                                        td.number { (size(entry.bytes)) }
+                                        td.number data-label="Size" { (size(entry.bytes)) }
                                     }
-                                    FileKind::Link => { td { (entry.name) } td { "link" } }
+                                    FileKind::Link => { td { (entry.name) } td data-label="Kind" { "link" } }
                                 }
                             }
                         }
@@ -180,17 +180,17 @@ pub fn card(call: &Call, view: &OverlayView, revisions: &[Revision], fault: Opti
             h2 { "Files" }
             @if !revisions.is_empty() {
                 table {
-                    thead { tr { th { "Number" } th { "Upload" } th { "By" } th { "When" } th { "Files" } th { "Size" } th { span.visually-hidden { "Actions" } } } }
+                    thead { tr { th { "Revision" } th { "Upload" } th { "By" } th { "When" } th { "Files" } th { "Size" } th { span.visually-hidden { "Actions" } } } }
                     tbody {
                         @for revision in revisions {
                             tr {
-                                td.number { a href=(format!("/admin/overlays/{id}/files?revision={}", revision.number)) { (revision.number) } }
-                                td { (revision.upload_name) @for warning in &revision.warnings { p.hint { (warning) } } }
-                                td { (revision.created_by) }
-                                td { (when(revision.created_at)) }
-                                td.number { (revision.files) }
-                                td.number { (size(revision.bytes)) }
-                                td { @if current == Some(revision.number) { "current" } @else {
+                                td.number data-label="Revision" { a href=(format!("/admin/overlays/{id}/files?revision={}", revision.number)) { (revision.number) } }
+                                td data-label="Upload" { (revision.upload_name) @for warning in &revision.warnings { p.hint { (warning) } } }
+                                td data-label="By" { (revision.created_by) }
+                                td data-label="When" { (when(revision.created_at)) }
+                                td.number data-label="Files" { (revision.files) }
+                                td.number data-label="Size" { (size(revision.bytes)) }
+                                td { @if current == Some(revision.number) { span.badge data-state="active" { "current" } } @else {
                                     form method="post" action=(format!("/admin/overlays/{id}/revisions")) {
                                         (csrf_field(call.csrf()))
                                         input type="hidden" name="number" value=(revision.number);

@@ -99,11 +99,11 @@ pub fn table(jobs: &[Job]) -> Markup {
                 @for job in jobs {
                     tr {
                         td { a href=(format!("/jobs/{}", job.id)) { (job.operation.word()) " " (job.id) } }
-                        td { (badge(job.state.word())) }
-                        td { (server(job)) }
-                        td { (job.username) }
-                        td { (when(job.created_at)) }
-                        td.number { (took(job)) }
+                        td data-label="State" { (badge(job.state.word())) }
+                        td data-label="Server" { (server(job)) }
+                        td data-label="By" { (job.username) }
+                        td data-label="Asked for" { (when(job.created_at)) }
+                        td.number data-label="Took" { (took(job)) }
                     }
                 }
                 @if jobs.is_empty() { tr { td colspan="6" { "No jobs." } } }
@@ -276,5 +276,10 @@ fn state_markup(call: &Call, job: &Job, again: Option<&str>) -> Markup {
 pub async fn cancel(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let job = call.run(move |web, actor| web.domain.cancel_job(actor, JobId(id))).await?;
-    Ok(call.changed(&json::job(&job), &format!("/jobs/{id}")))
+    // Its page says that it is ending.
+    Ok(if call.is_json() {
+        reply::json_with(StatusCode::OK, &json::job(&job))
+    } else {
+        call.go(&format!("/jobs/{id}"))
+    })
 }

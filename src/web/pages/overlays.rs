@@ -7,10 +7,12 @@ use crate::domain::Items;
 use crate::domain::overlays::{NewOverlay, OverlayChange, OverlayView};
 use crate::model::id::OverlayId;
 use crate::model::overlay::{Overlay, OverlaySource, Revision};
+use crate::web::ask::{self, Question};
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::fields::Fields;
-use crate::web::layout::{Field, action, csrf_field, form_alert, next_link, when};
+use crate::web::layout::{Field, csrf_field, form_alert, next_link, when};
+use crate::web::note::Note;
 use crate::web::{json, reply};
 
 /// Fields that the forms show.
@@ -38,9 +40,9 @@ fn list_markup(call: &Call, overlays: &Items<OverlayView>, name: &str, path: &st
                     @for view in &overlays.items {
                         tr {
                             td { a href=(format!("/admin/overlays/{}", view.overlay.id)) { (view.overlay.name) } }
-                            td { (source(&view.overlay, view.missing)) }
-                            td.number { (view.used_by.len()) }
-                            td { (when(view.overlay.updated_at)) }
+                            td data-label="Files" { (source(&view.overlay, view.missing)) }
+                            td.number data-label="Used by" { (view.used_by.len()) }
+                            td data-label="Changed" { (when(view.overlay.updated_at)) }
                         }
                     }
                     @if overlays.items.is_empty() {
@@ -162,7 +164,7 @@ fn show_markup(
                 ul { @for (id, name) in &view.used_by { li { a href=(format!("/blueprints/{id}")) { (name) } } } }
             }
         }
-        div.actions { (action(&format!("/admin/overlays/{}/delete", overlay.id), "Delete", "danger", call.csrf())) }
+        div.actions { (ask::link(&format!("/admin/overlays/{}/delete", overlay.id), "Delete", &overlay.name)) }
     }
 }
 
@@ -187,9 +189,34 @@ pub async fn update(id: u64, given: Given) -> Answer {
     }
 }
 
+async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
+    let view = call.run(move |web, actor| web.domain.overlay(actor, OverlayId(id))).await?;
+    Ok(Question {
+        thing: "overlay",
+        name: view.overlay.name,
+        verb: "Delete",
+        loss: match view.overlay.source {
+            OverlaySource::Path(_) => "Blueprints cannot choose it any more. Its folder stays on the box.",
+            OverlaySource::Managed(_) => "All its revisions and their files go. This cannot be undone.",
+        },
+        path: format!("/admin/overlays/{id}/delete"),
+        back: format!("/admin/overlays/{id}"),
+        hidden: None,
+    })
+}
+
+/// `GET /admin/overlays/{id}/delete`: asks by name first.
+pub async fn delete_page(id: u64, given: Given) -> Answer {
+    let call = given.admin()?;
+    Ok(question(&call, id).await?.show(&call))
+}
+
 /// `DELETE /admin/overlays/{id}` and its form twin.
 pub async fn delete(id: u64, given: Given) -> Answer {
     let call = given.admin()?;
-    call.run(move |web, actor| web.domain.delete_overlay(actor, OverlayId(id))).await?;
-    Ok(call.gone("/admin/overlays"))
+    let deed = async {
+        call.run(move |web, actor| web.domain.delete_overlay(actor, OverlayId(id))).await?;
+        Ok(call.noting(Note::Deleted, call.gone("/admin/overlays")))
+    };
+    ask::then(&call, question(&call, id), deed).await
 }

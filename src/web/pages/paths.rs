@@ -243,8 +243,8 @@ fn found_markup(subject: &Subject, wanted: &str, found: &LayerSearch) -> Markup 
                             td.path { code { (held.path) } @if is_in_several(found, held) {
                                 p.hint { "Another addon holds this too: which addon comes first is said by the game's addonlist.txt." }
                             } }
-                            td { ul.holders { @for holder in &held.holders { (holder_markup(subject, held, holder)) } } }
-                            td { (compare_links(subject, wanted, held)) }
+                            td data-label="Layers that hold it, the highest first" { ul.holders { @for holder in &held.holders { (holder_markup(subject, held, holder)) } } }
+                            td data-label="Compare" { (compare_links(subject, wanted, held)) }
                         }
                     }
                     @if found.paths.is_empty() { tr { td colspan="3" { "No layer holds a file whose path contains \"" (wanted) "\"." } } }

@@ -12,10 +12,12 @@ use crate::domain::ports::{ClaimView, NewReservation, PortInspection, Reservatio
 use crate::model::FieldError;
 use crate::model::id::ReservationId;
 use crate::model::port::Holder;
+use crate::web::ask::{self, Question};
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::fields::Fields;
 use crate::web::layout::{Field, action, badge, csrf_field, form_alert, when, when_maybe};
+use crate::web::note::Note;
 use crate::web::reply;
 
 /// Fields that the form shows.
@@ -67,12 +69,12 @@ async fn markup(call: &Call, typed: Option<&Fields>, fault: Option<&Fault>) -> R
                     @for claim in &claims {
                         tr {
                             td.number { (claim.port) }
-                            td { (claim.claim.purpose.word()) }
-                            td { (holder(claim)) }
-                            td { (claim.username.as_deref().unwrap_or("–")) }
-                            td { (badge(claim.status.word())) }
-                            td { (claim.claim.kind.word()) }
-                            td { (when(claim.claim.claimed_at)) }
+                            td data-label="For" { (claim.claim.purpose.word()) }
+                            td data-label="Holder" { (holder(claim)) }
+                            td data-label="User" { (claim.username.as_deref().unwrap_or("–")) }
+                            td data-label="Status" { (badge(claim.status.word())) }
+                            td data-label="Chosen" { (claim.claim.kind.word()) }
+                            td data-label="Since" { (when(claim.claim.claimed_at)) }
                         }
                     }
                     @if claims.is_empty() { tr { td colspan="7" { "No port is claimed. Each server claims its own when it is made." } } }
@@ -110,9 +112,9 @@ fn reservations_markup(
                         @for view in reservations {
                             tr {
                                 td { (view.reservation.label) }
-                                td.number { (ports(&view.ports)) }
-                                td { (when_maybe(view.reservation.expires_at)) @if view.expired { " " (badge("stale")) } }
-                                td { (action(&format!("/ports/reservations/{}/delete", view.reservation.id), "Release", "", call.csrf())) }
+                                td.number data-label="Ports" { (ports(&view.ports)) }
+                                td data-label="Ends" { (when_maybe(view.reservation.expires_at)) @if view.expired { " " (badge("stale")) } }
+                                td { (ask::link(&format!("/ports/reservations/{}/delete", view.reservation.id), "Release", &view.reservation.label)) }
                             }
                         }
                     }
@@ -175,11 +177,34 @@ pub async fn reserve(given: Given) -> Answer {
     }
 }
 
+async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
+    let all = call.run(|web, actor| web.domain.list_reservations(actor)).await?;
+    let found = all.into_iter().find(|view| view.reservation.id == ReservationId(id));
+    Ok(Question {
+        thing: "reservation",
+        name: found.ok_or(Refusal::NotFound("reservation"))?.reservation.label,
+        verb: "Release",
+        loss: "Its ports are free again: any new server may get them.",
+        path: format!("/ports/reservations/{id}/delete"),
+        back: "/ports".into(),
+        hidden: None,
+    })
+}
+
+/// `GET /ports/reservations/{id}/delete`: asks by name first.
+pub async fn release_page(id: u64, given: Given) -> Answer {
+    let call = given.admin()?;
+    Ok(question(&call, id).await?.show(&call))
+}
+
 /// `DELETE /ports/reservations/{id}` and its form twin.
 pub async fn release(id: u64, given: Given) -> Answer {
     let call = given.admin()?;
-    call.run(move |web, actor| web.domain.release_reservation(actor, ReservationId(id))).await?;
-    Ok(call.gone("/ports"))
+    let deed = async {
+        call.run(move |web, actor| web.domain.release_reservation(actor, ReservationId(id))).await?;
+        Ok(call.noting(Note::Released, call.gone("/ports")))
+    };
+    ask::then(&call, question(&call, id), deed).await
 }
 
 /// `GET /ports/check`.
@@ -223,7 +248,7 @@ pub async fn check(given: Given) -> Answer {
                     h2 { "Strangers on claimed ports" }
                     ul { @for (_, who) in &report.foreign { li { (who) } } }
                 }
-                (strays::render(&strays, &call))
+                (strays::render(&strays))
             }
         },
     ))
@@ -239,7 +264,7 @@ pub async fn cleanup(given: Given) -> Answer {
     if call.is_json() {
         return Ok(call.whole_list(&released, claim_json));
     }
-    Ok(call.go("/ports"))
+    Ok(call.noting(Note::Released, call.go("/ports")))
 }
 
 /// A port of a path: out of its bounds no such port is known.
@@ -291,7 +316,10 @@ pub async fn release_claim(number: u64, given: Given) -> Answer {
     let call = given.admin()?;
     let port = port(number)?;
     let released = call.run(move |web, actor| web.domain.release_claim(actor, port)).await?;
-    Ok(call.changed(&claim_json(&released), "/ports"))
+    if call.is_json() {
+        return Ok(reply::json_with(StatusCode::OK, &claim_json(&released)));
+    }
+    Ok(call.noting(Note::Released, call.go("/ports")))
 }
 
 /// `POST /ports/clear`: ends all reservations and stale claims.

@@ -16,11 +16,12 @@ use maud::html;
 
 use crate::model::id::ServerId;
 use crate::model::job::Operation;
+use crate::web::ask::{self, Question};
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
-use crate::web::layout::{Field, badge, csrf_field, form_alert, next_link};
+use crate::web::json;
+use crate::web::layout::{badge, next_link};
 use crate::web::memo::remembered;
-use crate::web::{json, reply};
 
 /// Most bytes of a console line that is typed: a terminal takes 4,096 with its end (termios(3), canonical mode).
 const CONSOLE_LINE_MAX: usize = 4095;
@@ -47,10 +48,10 @@ async fn draw_list(call: Call) -> Answer {
                         @for view in &servers.items {
                             tr {
                                 td { a href=(format!("/servers/{}", view.server.id)) { (view.server.name) } }
-                                td { (badge(view.display_state)) @if view.drift { " " span.badge data-state="drift" { "drift" } } }
-                                td.number { (view.server.port) }
-                                td { a href=(format!("/blueprints/{}", view.server.blueprint_id)) { (view.blueprint_name) } }
-                                td { (view.owner) }
+                                td data-label="State" { (badge(view.display_state)) @if view.drift { " " span.badge data-state="drift" { "drift" } } }
+                                td.number data-label="Port" { (view.server.port) }
+                                td data-label="Blueprint" { a href=(format!("/blueprints/{}", view.server.blueprint_id)) { (view.blueprint_name) } }
+                                td data-label="Owner" { (view.owner) }
                             }
                         }
                         @if servers.items.is_empty() {
@@ -100,46 +101,29 @@ pub async fn delete(id: u64, given: Given) -> Answer {
     request(id, given, Operation::Delete).await
 }
 
+async fn question(call: &Call, id: u64) -> Result<Question, Fault> {
+    let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
+    Ok(Question {
+        thing: "server",
+        name: view.server.name,
+        verb: "Delete",
+        loss: "The game is stopped; what it wrote, its console and its port go. Its jobs stay in the list. This cannot be undone.",
+        path: format!("/servers/{id}/delete"),
+        back: format!("/servers/{id}"),
+        hidden: None,
+    })
+}
+
 /// `GET /servers/{id}/delete`: asks by name first.
 pub async fn delete_page(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
-    Ok(call.show("Delete a server", &delete_form_markup(&call, id, &view.server.name, None)))
+    Ok(question(&call, id).await?.show(&call))
 }
 
-/// `POST /servers/{id}/delete`: the form twin. A page sends the name along; a form without the field is a program's.
+/// `POST /servers/{id}/delete`: the form twin.
 pub async fn delete_form(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
-    if let Some(typed) = call.fields().typed("confirm").map(str::trim).map(str::to_owned) {
-        let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
-        if typed != view.server.name {
-            let fault = Fault::field("confirm", "this is not the server's name");
-            return reply::refuse(&call, fault, |fault| {
-                call.show_refused(
-                    "Delete a server",
-                    &delete_form_markup(&call, id, &view.server.name, Some(fault)),
-                    fault,
-                )
-            });
-        }
-    }
-    enqueue(&call, ServerId(id), Operation::Delete).await
-}
-
-fn delete_form_markup(call: &Call, id: u64, name: &str, fault: Option<&Fault>) -> maud::Markup {
-    html! {
-        section.card.narrow {
-            h1 { "Delete " (name) }
-            p { "The game is stopped; what it wrote, its console and its port go. Its jobs stay in the list. This cannot be undone." }
-            (form_alert(fault, &["confirm"]))
-            form method="post" action=(format!("/servers/{id}/delete")) {
-                (csrf_field(call.csrf()))
-                (Field { required: true, hint: "Type the name of the server.", ..Field::text("confirm", "Name", "") }.render(fault))
-                button.danger type="submit" { "Delete" }
-                " " a.button href=(format!("/servers/{id}")) { "Keep it" }
-            }
-        }
-    }
+    ask::then(&call, question(&call, id), enqueue(&call, ServerId(id), Operation::Delete)).await
 }
 
 /// `POST /servers/{id}/console`: types a line into the game.

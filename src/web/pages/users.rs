@@ -9,6 +9,7 @@ use crate::model::user::User;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::layout::{Field, csrf_field, form_alert, next_link, when};
+use crate::web::note::Note;
 use crate::web::{json, reply};
 
 /// `GET /admin/users`.
@@ -30,9 +31,9 @@ pub async fn list(given: Given) -> Answer {
                         @for user in &users.items {
                             tr {
                                 td { a href=(format!("/admin/users/{}", user.id)) { (user.username) } }
-                                td { (rights(user)) }
-                                td { @if user.second_factor.is_some() { "on" } @else { "off" } }
-                                td { (when(user.created_at)) }
+                                td data-label="Rights" { (rights(user)) }
+                                td data-label="Second factor" { @if user.second_factor.is_some() { "on" } @else { "off" } }
+                                td data-label="Since" { (when(user.created_at)) }
                             }
                         }
                     }
@@ -114,7 +115,7 @@ pub async fn delete(id: u64, given: Given) -> Answer {
         }
     }
     match call.run(move |web, actor| web.domain.delete_user(actor, UserId(id))).await {
-        Ok(()) => Ok(call.gone("/admin/users")),
+        Ok(()) => Ok(call.noting(Note::Deleted, call.gone("/admin/users"))),
         Err(fault) => refused(&call, id, fault).await,
     }
 }

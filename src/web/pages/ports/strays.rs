@@ -5,12 +5,13 @@ use warp::http::StatusCode;
 
 use crate::model::machine::StrayError;
 use crate::model::port::StrayGame;
+use crate::web::ask::{self, Question};
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
-use crate::web::layout::csrf_field;
+use crate::web::note::Note;
 
-/// What no server owns, each with the button that ends it; nothing where there is none.
-pub fn render(strays: &[StrayGame], call: &Call) -> Markup {
+/// What no server owns, each with the link that leads to its end; nothing where there is none.
+pub fn render(strays: &[StrayGame]) -> Markup {
     html! {
         @if !strays.is_empty() {
             h2 { "Games that no server owns" }
@@ -22,27 +23,16 @@ pub fn render(strays: &[StrayGame], call: &Call) -> Markup {
                         @for game in strays {
                             tr {
                                 td.number { (game.pid) }
-                                td.number { @match game.port { Some(port) => (port), None => "–" } }
-                                td.number { (age(game.age_seconds)) }
-                                td.number { "uid " (game.uid) }
-                                td { code { (game.command) } }
-                                td { (button(game, call)) }
+                                td.number data-label="Port" { @match game.port { Some(port) => (port), None => "–" } }
+                                td.number data-label="Age" { (age(game.age_seconds)) }
+                                td.number data-label="User" { "uid " (game.uid) }
+                                td data-label="Command" { code { (game.command) } }
+                                td { (ask::link(&format!("/ports/strays/{}/end", game.pid), "End", &format!("process {}", game.pid))) }
                             }
                         }
                     }
                 }
             }
-        }
-    }
-}
-
-fn button(game: &StrayGame, call: &Call) -> Markup {
-    html! {
-        form.inline method="post" action=(format!("/ports/strays/{}/end", game.pid)) {
-            (csrf_field(call.csrf()))
-            // The number alone could be another process by now.
-            input type="hidden" name="start_time" value=(game.start_time);
-            button.danger type="submit" aria-label=(format!("End process {}", game.pid)) { "End" }
         }
     }
 }
@@ -56,14 +46,39 @@ fn age(seconds: u64) -> String {
     }
 }
 
+fn number(pid: u64) -> Result<u32, StrayError> {
+    u32::try_from(pid).map_err(|_| StrayError::Gone(u32::MAX))
+}
+
+async fn question(call: &Call, pid: u64) -> Result<Question, Fault> {
+    let number = number(pid)?;
+    let strays = call.run(|web, _| Ok(web.machine.strays())).await?;
+    let game = strays.into_iter().find(|game| game.pid == number).ok_or(StrayError::Gone(number))?;
+    Ok(Question {
+        thing: "process",
+        name: number.to_string(),
+        verb: "End",
+        loss: "The game and all below it end at once; who plays there is thrown out.",
+        path: format!("/ports/strays/{pid}/end"),
+        back: "/ports/check".into(),
+        // The number alone could be another process by the time that the form is sent.
+        hidden: Some(("start_time", game.start_time.to_string())),
+    })
+}
+
+/// `GET /ports/strays/{pid}/end`: asks by its number first.
+pub async fn end_page(pid: u64, given: Given) -> Answer {
+    let call = given.admin()?;
+    Ok(question(&call, pid).await?.show(&call))
+}
+
 /// `POST /ports/strays/{pid}/end`: ends one, and answers when it has ended.
 pub async fn end(pid: u64, given: Given) -> Answer {
     let call = given.admin()?;
     let start_time = call.fields().required_number("start_time")?;
-    let gone = || Fault::from(StrayError::Gone(u32::try_from(pid).unwrap_or(u32::MAX)));
-    let number = u32::try_from(pid).map_err(|_| gone())?;
-    let ended = call
-        .run(move |web, actor| {
+    let number = number(pid)?;
+    let deed = async {
+        call.run(move |web, actor| {
             let strays = web.machine.strays();
             let Some(game) = strays.into_iter().find(|game| (game.pid, game.start_time) == (number, start_time)) else {
                 return Ok(Err(StrayError::Gone(number)));
@@ -74,9 +89,10 @@ pub async fn end(pid: u64, given: Given) -> Answer {
             web.domain.record(actor, "ports.end_stray", &object)?;
             Ok(web.machine.end_stray(number, start_time))
         })
-        .await?;
-    ended?;
-    Ok(call.gone("/ports/check"))
+        .await??;
+        Ok(call.noting(Note::Ended, call.gone("/ports/check")))
+    };
+    ask::then(&call, question(&call, pid), deed).await
 }
 
 impl From<StrayError> for Fault {

@@ -11,6 +11,7 @@ use crate::model::overlay::Overlay;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
 use crate::web::layout::{Field, csrf_field, form_alert, size};
+use crate::web::note::Note;
 use crate::web::reply;
 
 /// `GET /servers/{id}/files?path=`: a folder of what the game wrote.
@@ -79,10 +80,10 @@ fn markup(
                         tr {
                             @match entry.kind {
                                 WrittenKind::Folder => { td { a href=(link(&below(&entry.name))) { (entry.name) "/" } } td {} }
-                                WrittenKind::File => { td { (entry.name) } td.number { (size(entry.bytes)) } }
-                                WrittenKind::Link | WrittenKind::Removed | WrittenKind::Other => { td { (entry.name) } td { (entry.kind.word()) } }
+                                WrittenKind::File => { td { (entry.name) } td.number data-label="Size" { (size(entry.bytes)) } }
+                                WrittenKind::Link | WrittenKind::Removed | WrittenKind::Other => { td { (entry.name) } td data-label="Kind" { (entry.kind.word()) } }
                             }
-                            td { @if let Some(hidden) = hides(entry) { (hidden) } }
+                            td data-label="Hides" { @if let Some(hidden) = hides(entry) { (hidden) } }
                         }
                     }
                     @if entries.is_empty() { tr { td colspan="3" { "Nothing." } } }
@@ -122,7 +123,7 @@ pub async fn reset_layer(id: u64, given: Given) -> Answer {
         })
         .await;
     match outcome.and_then(std::convert::identity) {
-        Ok(()) => Ok(call.gone(&format!("/servers/{id}/files"))),
+        Ok(()) => Ok(call.noting(Note::Emptied, call.gone(&format!("/servers/{id}/files")))),
         Err(fault) if call.is_json() || !fault.is_about_the_form() => Err(fault),
         Err(fault) => {
             let page = show(&call, id, Some(&fault)).await?;

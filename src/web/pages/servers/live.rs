@@ -108,9 +108,9 @@ fn people(facts: &Facts) -> Markup {
                         @for person in people {
                             tr {
                                 td { (person.name) }
-                                td { code { (person.steam_id) } }
-                                td.number { (person.connected) }
-                                td.number { @if let Some(ping) = person.ping_ms { (ping) " ms" } @else { "–" } }
+                                td data-label="Steam id" { code { (person.steam_id) } }
+                                td.number data-label="Connected" { (person.connected) }
+                                td.number data-label="Ping" { @if let Some(ping) = person.ping_ms { (ping) " ms" } @else { "–" } }
                             }
                         }
                         @if people.is_empty() { tr { td colspan="4" { "Nobody plays now." } } }

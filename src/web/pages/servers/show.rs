@@ -18,7 +18,7 @@ use crate::model::server::ActualState;
 use crate::model::time::Timestamp;
 use crate::web::error::{Answer, Fault};
 use crate::web::extract::{Call, Given};
-use crate::web::layout::{badge, csrf_field, live_action, when};
+use crate::web::layout::{badge, csrf_field, live_action, live_actions, when};
 use crate::web::pages::jobs::coloured;
 use crate::web::sse::console::Lines;
 use crate::web::{Web, chart, json as objects, reply};
@@ -177,17 +177,17 @@ fn actions(call: &Call, view: &ServerView) -> Markup {
     let (runs, stopped) = match view.server.actual_state {
         ActualState::Running | ActualState::Starting => (true, false),
         ActualState::Stopped | ActualState::Failed => (false, true),
+        // Nothing was ever done to it: there is nothing to stop.
+        ActualState::Unknown if view.last_job.is_none() => (false, true),
         ActualState::Unknown => (true, true),
     };
-    html! {
-        div.actions {
-            @if !view.server.deleting {
-                @if stopped { (action("start", "Start", "main")) }
-                @if runs { (action("stop", "Stop", "")) (action("restart", "Restart", "")) }
-                @if stopped { (action("initialize", "Initialize", "")) }
-            }
+    live_actions(&html! {
+        @if !view.server.deleting {
+            @if stopped { (action("start", "Start", "main")) }
+            @if runs { (action("stop", "Stop", "")) (action("restart", "Restart", "")) }
+            @if stopped { (action("initialize", "Initialize", "")) }
         }
-    }
+    })
 }
 
 /// What a card tells of a game besides its record.
