@@ -85,6 +85,6 @@ async fn a_token_that_is_revoked_gets_nothing_more() {
     }
     let list = alice.get_json("/account/tokens").await.is(200).json();
     let id = &list["items"][0]["id"];
-    alice.json("DELETE", &format!("/account/tokens/{id}"), json!(null)).await.is(204);
+    alice.json("DELETE", &format!("/account/tokens/{id}"), json!({})).await.is(204);
     program.get("/servers").await.is(401);
 }
