@@ -123,6 +123,7 @@ fn loader() -> Check {
 pub fn run_inside(data_dir: &Path) -> Vec<Check> {
     let folder = data_dir.join(format!(".probe-{}", std::process::id()));
     let mut checks = inside(&folder);
+    checks.push(fence());
     if let Err(error) = sys::fs::remove_tree(&folder) {
         checks.push(Check::new(
             "the probe's folder",
@@ -131,6 +132,29 @@ pub fn run_inside(data_dir: &Path) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// Landlock stands behind the mounts and the filter; a game starts without it, too.
+fn fence() -> Check {
+    let name = "landlock";
+    match sys::namespace::landlock_version() {
+        // Before version 2 moving a file between folders could not be allowed, so the sandbox sets no rules.
+        Some(version) if version >= 2 => {
+            Check::new(name, Outcome::Ok, format!("version {version}: a second fence around each game"))
+        }
+        Some(_) => Check::new(
+            name,
+            Outcome::Warning,
+            "version 1 would forbid games to move files, so it is left out: mounts and the system call filter stand alone; \
+             Linux 5.19 and newer have more",
+        ),
+        None => Check::new(
+            name,
+            Outcome::Warning,
+            "the kernel has none: mounts and the system call filter stand alone; boot with landlock in lsm= (see \
+             /sys/kernel/security/lsm)",
+        ),
+    }
 }
 
 /// In the order in which they are reached; the rest is not when one fails.

@@ -348,7 +348,8 @@ int main(void) {
 }
 
 /// Which rules of Landlock the kernel knows; below 1: none (landlock_create_ruleset(2)).
-fn landlock_abi() -> i32 {
+/// The kernel's own word.
+pub fn landlock_abi() -> i32 {
     let script = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))";
     let said = Command::new("python3").args(["-c", script]).output();
     said.ok().and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse().ok()).unwrap_or(0)

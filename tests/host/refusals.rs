@@ -89,6 +89,9 @@ tests! {
             let check = checks.iter().find(|check| check.name == name).unwrap();
             assert_eq!(check.outcome, Outcome::Ok, "{check:?}");
         }
+        let fence = checks.iter().find(|check| check.name == "landlock").unwrap();
+        let held = crate::escapes::landlock_abi() >= 2;
+        assert_eq!(fence.outcome, if held { Outcome::Ok } else { Outcome::Warning }, "{fence:?}");
         let left = fs::read_dir(&place.paths.data_dir).unwrap().any(|e| e.unwrap().file_name().to_str().unwrap().starts_with(".probe"));
         assert!(!left);
     }
