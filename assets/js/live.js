@@ -23,16 +23,51 @@
     }, 100);
   }
 
-  const events = new EventSource(path);
-  // What happened while nobody listened is not told again; the first time, that is since the page was made.
-  events.addEventListener("open", () => refresh("all"));
-  events.addEventListener("all", () => refresh("all"));
-  events.addEventListener("job", (event) => refresh(`job-${event.data}`));
-  events.addEventListener("server", (event) => {
-    const name = `server-${event.data}`;
-    if (document.querySelector(`[data-live="${name}"]`)) refresh(name);
-    else refresh("servers");
-  });
+  // Who looks at states that may be old is told so, below everything: nothing moves.
+  const LOST_AFTER = 3000; // milliseconds
+  const AGAIN_AFTER = 5000; // milliseconds
+  const notice = document.createElement("p");
+  notice.className = "lost";
+  notice.setAttribute("role", "status");
+  document.body.append(notice);
+  let losing = 0;
+  function lost() {
+    losing ||= setTimeout(() => {
+      notice.textContent = "The box cannot be reached: what you see may be old. Trying again …";
+    }, LOST_AFTER);
+  }
+  function found() {
+    clearTimeout(losing);
+    losing = 0;
+    notice.textContent = "";
+  }
+
+  let events = null;
+  function listen() {
+    events = new EventSource(path);
+    // What happened while nobody listened is not told again; the first time, that is since the page was made.
+    events.addEventListener("open", () => {
+      found();
+      refresh("all");
+    });
+    events.addEventListener("error", (event) => {
+      lost();
+      if (event.target.readyState !== EventSource.CLOSED) return;
+      // Refused, not broken: a browser gives up then. Too many listen, or the session has ended: the pieces learn which.
+      setTimeout(() => {
+        refresh("all");
+        listen();
+      }, AGAIN_AFTER);
+    });
+    events.addEventListener("all", () => refresh("all"));
+    events.addEventListener("job", (event) => refresh(`job-${event.data}`));
+    events.addEventListener("server", (event) => {
+      const name = `server-${event.data}`;
+      if (document.querySelector(`[data-live="${name}"]`)) refresh(name);
+      else refresh("servers");
+    });
+  }
+  listen();
   // What is shown has a name, so that the server need not send the same again; a part that came since makes it another.
   document.body.addEventListener("htmx:configRequest", (event) => {
     const seen = event.detail.elt.dataset.seen;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,20 +21,28 @@ const KEPT: f64 = 10_000.0;
 /// that moves ten times a second as one that answers.
 const FRAME_BUDGET: f64 = 100.0;
 
-/// Passes bytes between a browser and a panel, and can cut every connection.
-struct Wire {
-    address: SocketAddr,
+/// Passes bytes between a browser and a panel, and can cut every connection, for a moment or until it is mended.
+pub struct Wire {
+    /// Where the browser goes.
+    pub address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    is_down: Arc<AtomicBool>,
 }
 
 impl Wire {
-    fn to(panel: SocketAddr) -> Self {
+    /// One that leads to this panel.
+    pub fn to(panel: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let all = Arc::clone(&open);
+        let is_down = Arc::<AtomicBool>::default();
+        let down = Arc::clone(&is_down);
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
+                if down.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let Ok(far) = TcpStream::connect(panel) else { continue };
                 let copies = [&near, &far].map(|stream| stream.try_clone().expect("a stream"));
                 all.lock().unwrap_or_else(PoisonError::into_inner).extend(copies);
@@ -43,7 +52,13 @@ impl Wire {
                 std::thread::spawn(move || pass(far, near));
             }
         });
-        Self { address, open }
+        Self { address, open, is_down }
+    }
+
+    /// Takes nothing more, or takes it again.
+    pub fn down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::SeqCst);
+        self.cut();
     }
 
     fn cut(&self) {

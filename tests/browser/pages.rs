@@ -276,6 +276,11 @@ async fn walk(panel: &Panel, who: &str, cookie: &str, visits: &[Visit], axe: &st
             if wide.as_f64() > Some(0.0) {
                 wrong.push(format!("{place}: the page is {wide} px wider than the window"));
             }
+            let odd = "return [...document.querySelectorAll('time')].filter(it => it.title !== it.dateTime || it.textContent.includes('UTC')).map(it => it.outerHTML)";
+            let odd = browser.client.execute(odd, Vec::new()).await.expect("a list");
+            if odd != json!([]) {
+                wrong.push(format!("{place}: these times are not local, or not exact on hover: {odd}"));
+            }
             if view.width < 600 {
                 let small = browser.client.execute(SMALL, Vec::new()).await.expect("a list");
                 let small = small.as_array().expect("a list").iter();

@@ -1,8 +1,9 @@
-//! What lies on a page stays where it is while states change.
+//! What lies on a page stays where it is while states change; what may be old is called so.
 
 use serde_json::json;
 
-use crate::driver::{Browser, PHONE};
+use crate::console::Wire;
+use crate::driver::{Browser, DESKTOP, PHONE};
 use crate::support::panel::Panel;
 
 /// Sum of the layout shifts that nobody's input caused, from which on a person would call the page restless: a tenth of
@@ -50,6 +51,40 @@ async fn nothing_moves_on_dashboard_and_server_page_while_a_server_starts_and_st
         println!("{page}: layout shift {sum:.4}");
         assert!(sum <= SHIFT_MAX, "{page} shifted by {sum}: {}", json!(shifts));
     }
+    browser.close().await;
+    tokio::task::spawn_blocking(move || drop(panel)).await.expect("a clean end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_lost_its_box_says_so_and_shows_the_truth_when_it_is_back() {
+    let prepared = || {
+        let mut panel = Panel::start();
+        let blueprint = panel.with_game();
+        let server = panel.server("Far away", blueprint);
+        panel.must(&format!("/servers/{server}/initialize"));
+        let password = panel.make_admin();
+        (panel, server, password)
+    };
+    let (panel, server, password) = tokio::task::spawn_blocking(prepared).await.expect("a panel");
+    let Some(browser) = Browser::open(DESKTOP).await else { return };
+    let wire = Wire::to(panel.address);
+    browser.client.goto(&format!("http://{}/login", wire.address)).await.expect("the page");
+    browser.fill("input[name=username]", "admin").await;
+    browser.fill("input[name=password]", &password).await;
+    browser.click("form[action^='/login'] button.main").await;
+    browser.until_text("article .state", "its state", |text| text == "stopped").await;
+    wire.down(true);
+    browser.until_text(".lost", "that it may be old", |text| text.contains("what you see may be old")).await;
+    browser.picture("desktop-light-lost").await;
+    let panel = tokio::task::spawn_blocking(move || {
+        panel.must(&format!("/servers/{server}/start"));
+        panel
+    })
+    .await
+    .expect("an answer");
+    wire.down(false);
+    browser.until_text("article .state", "the truth", |text| text == "running").await;
+    browser.until_text("body", "nothing of being lost", |text| !text.contains("may be old")).await;
     browser.close().await;
     tokio::task::spawn_blocking(move || drop(panel)).await.expect("a clean end");
 }

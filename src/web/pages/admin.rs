@@ -65,7 +65,7 @@ pub async fn install_page(given: Given) -> Answer {
                     }
                 }
             }
-            section.card.scroll { h2 { "Installs" } (super::jobs::table(&jobs.items)) }
+            section.card.scroll { h2 { "Installs" } (super::jobs::table(&jobs.items, &html! { "No installs yet: the button above begins the first." })) }
         },
     ))
 }

@@ -84,14 +84,22 @@ pub async fn list(given: Given) -> Answer {
                 (select("server_id", "Server", &of_servers, server, None))
                 button type="submit" { "Show" }
             }
-            div.card.scroll { (table(&jobs.items)) }
+            div.card.scroll { (table(&jobs.items, &nothing(own.is_empty()))) }
             (next_link(&format!("/jobs{}{own}", if own.is_empty() { "" } else { "?" }), jobs.next.as_deref()))
         },
     ))
 }
 
-/// Jobs as rows.
-pub fn table(jobs: &[Job]) -> Markup {
+/// Stands where no job is to be shown.
+fn nothing(is_all: bool) -> Markup {
+    html! {
+        @if is_all { "No jobs yet. Each start of a server is one: " a href="/servers" { "to the servers" } "." }
+        @else { "No job is like that. " a href="/jobs" { "Show all" } "." }
+    }
+}
+
+/// Jobs as rows, or what stands there when there are none.
+pub fn table(jobs: &[Job], nothing: &Markup) -> Markup {
     html! {
         table {
             thead { tr { th { "Job" } th { "State" } th { "Server" } th { "By" } th { "Asked for" } th { "Took" } } }
@@ -106,7 +114,7 @@ pub fn table(jobs: &[Job]) -> Markup {
                         td.number data-label="Took" { (took(job)) }
                     }
                 }
-                @if jobs.is_empty() { tr { td colspan="6" { "No jobs." } } }
+                @if jobs.is_empty() { tr { td colspan="6" { (nothing) } } }
             }
         }
     }

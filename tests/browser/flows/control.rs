@@ -22,7 +22,7 @@ pub async fn jobs(hand: &Hand<'_>, panel: &Panel) {
             hand.goes("/jobs").await;
             hand.chooses("select[name=state]", "failed").await;
             hand.presses("form.filters button").await;
-            hand.sees("table", "No jobs").await;
+            hand.sees("table", "No job is like that").await;
             hand.chooses("select[name=state]", "cancelled").await;
             hand.chooses("select[name=operation]", "install").await;
             hand.presses("form.filters button").await;

@@ -72,7 +72,7 @@ pub async fn whole_life(hand: &Hand<'_>, panel: &Panel) {
     operates(hand, &server, "stop", "stopped").await;
     hand.goes(&format!("{server}/files")).await;
     says_the_name(hand, &name, "throw-away").await;
-    hand.sees("table", "Nothing.").await;
+    hand.sees("table", "Nothing yet").await;
 
     hand.goes(&server).await;
     hand.presses("main .head a[href$='/edit']").await;

@@ -86,7 +86,7 @@ fn markup(
                             td data-label="Hides" { @if let Some(hidden) = hides(entry) { (hidden) } }
                         }
                     }
-                    @if entries.is_empty() { tr { td colspan="3" { "Nothing." } } }
+                    @if entries.is_empty() { tr { td colspan="3" { "Nothing yet: what the game writes while it runs comes here." } } }
                 }
             }
         }

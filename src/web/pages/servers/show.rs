@@ -69,7 +69,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
             (hour)
             section.card.scroll {
                 h2 { "Jobs" }
-                (super::super::jobs::table(&jobs.items))
+                (super::super::jobs::table(&jobs.items, &html! { "No jobs yet: the first is its start." }))
                 p { a href=(format!("/jobs?server_id={id}")) { "All jobs of this server" } }
             }
         },
