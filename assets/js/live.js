@@ -102,7 +102,7 @@
     let within = null;
     if (form) within = `form[action="${form.getAttribute("action")}"] ${element.localName}`;
     else if (element.matches("a[href]")) within = `a[href="${element.getAttribute("href")}"]`;
-    else if (element !== piece && element.matches("summary")) within = "summary";
+    else if (element !== piece && element.matches("summary")) within = `details.${element.parentElement.classList[0]} > summary`;
     held = piece && { piece: piece.dataset.live, element, within };
   });
   function refocus() {

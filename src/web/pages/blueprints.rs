@@ -102,7 +102,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
     }
     let mut pending = Vec::new();
     for server in &servers {
-        pending.push(pending::of(&call, server.id).await?);
+        pending.push(pending::of(&call, server.id).await?.changes);
     }
     let markup = form::render(&call, Some(id), &Typed::of_blueprint(&blueprint), None).await?;
     let csrf = call.csrf();

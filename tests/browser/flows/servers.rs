@@ -59,10 +59,15 @@ pub async fn whole_life(hand: &Hand<'_>, panel: &Panel) {
     hand.goes(&server).await;
     hand.presses("#panel .pending summary").await;
     hand.sees("#panel .pending", "+ config: sv_tags changed").await;
+    hand.presses("#panel .spec summary").await;
+    hand.sees("#panel .spec", &format!("hostname \"{name}\"")).await;
+    hand.misses("#panel .spec", "sv_tags").await;
     hand.looks("pending").await;
     operates(hand, &server, "restart", "running").await;
     hand.goes(&server).await;
-    hand.misses("#panel", "next start").await;
+    hand.misses("#panel", "next start changes").await;
+    hand.presses("#panel .spec summary").await;
+    hand.sees("#panel .spec", "sv_tags changed").await;
 
     hand.presses("main .head a[href$='/files']").await;
     hand.presses("td a[href*='path=left4dead2']").await;

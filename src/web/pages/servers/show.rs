@@ -6,7 +6,8 @@ use maud::{Markup, html};
 use serde_json::json;
 use warp::http::StatusCode;
 
-use super::{download, live, pending};
+use super::pending::{self, Spec};
+use super::{download, live};
 use crate::blocking;
 use crate::domain::Page;
 use crate::domain::jobs::JobFilter;
@@ -35,10 +36,10 @@ pub async fn show(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let id = ServerId(id);
     let view = call.run(move |web, actor| web.domain.server(actor, id)).await?;
-    let pending = pending::of(&call, id).await?;
+    let spec = pending::of(&call, id).await?;
     if call.is_json() {
         let mut body = objects::server(&view);
-        body["pending_changes"] = json!(pending);
+        body["pending_changes"] = json!(spec.changes);
         body["live"] = live::json_of(&view, call.web.machine.facts(id).as_ref());
         return Ok(reply::json_with(StatusCode::OK, &body));
     }
@@ -58,7 +59,7 @@ pub async fn show(id: u64, given: Given) -> Answer {
                     " " a.button.danger href=(format!("/servers/{id}/delete")) { "Delete" }
                 }
             }
-            (panel_markup(&call, &view, call.web.machine.facts(id).as_ref(), &pending))
+            (panel_markup(&call, &view, call.web.machine.facts(id).as_ref(), &spec))
             section.card {
                 div.head {
                     h2 { "Console" }
@@ -80,8 +81,8 @@ pub async fn show(id: u64, given: Given) -> Answer {
 pub async fn panel(id: u64, given: Given) -> Answer {
     let call = given.signed_in()?;
     let view = call.run(move |web, actor| web.domain.server(actor, ServerId(id))).await?;
-    let pending = pending::of(&call, ServerId(id)).await?;
-    Ok(reply::fragment(panel_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref(), &pending)))
+    let spec = pending::of(&call, ServerId(id)).await?;
+    Ok(reply::fragment(panel_markup(&call, &view, call.web.machine.facts(ServerId(id)).as_ref(), &spec)))
 }
 
 /// `GET /servers/{id}/card`: its card on the dashboard.
@@ -92,7 +93,7 @@ pub async fn card(id: u64, given: Given) -> Answer {
     Ok(reply::fragment(card_markup(&call, &view, &now)))
 }
 
-fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: &[String]) -> Markup {
+fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, spec: &Spec) -> Markup {
     let server = &view.server;
     let id = server.id;
     html! {
@@ -112,7 +113,8 @@ fn panel_markup(call: &Call, view: &ServerView, facts: Option<&Facts>, pending: 
                 div { dt { "Running since" } dd { @if let Some(at) = since { (when(at)) } @else { (NONE) } } }
                 div { dt { "Uptime" } dd { @if let Some(at) = since { (live::uptime(at, Timestamp::now())) } @else { (NONE) } } }
             }
-            (pending::badge(pending))
+            (spec.render())
+            (pending::badge(&spec.changes))
             @if let Some(error) = &server.last_error { div.alert.bad { p { "Last error" } pre { (error) } } }
             div.active {
                 @for job in &view.active {
