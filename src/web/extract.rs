@@ -356,7 +356,7 @@ impl Call {
         match &self.who {
             None if self.shape == Shape::Json => Err(Fault::unauthorized()),
             None if change => Err(Fault::csrf()),
-            None => Err(Fault::sign_in(self.path_and_query())),
+            None => Err(Fault::sign_in(self.shown_page())),
             Some(Who::System) => Ok(()),
             Some(Who::Token { token, .. }) => match token.scope {
                 Scope::Read if change => Err(Fault::forbidden("this token may only read")),
@@ -406,6 +406,16 @@ impl Call {
         }
         let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         format!("{}?{query}", self.path)
+    }
+
+    /// The page that the sender looks at: this one, or the one that a piece is asked for by.
+    fn shown_page(&self) -> String {
+        if self.shape != Shape::Fragment {
+            return self.path_and_query();
+        }
+        let around = self.headers.get("hx-current-url").and_then(|url| url.to_str().ok()).unwrap_or_default();
+        let rest = around.split_once("://").map_or(around, |(_, rest)| rest);
+        rest.find('/').map_or("/dashboard", |start| &rest[start..]).to_owned()
     }
 
     /// `?limit=` and `?cursor=`.

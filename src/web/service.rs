@@ -49,18 +49,23 @@ where
     response
 }
 
+/// The page to sign in on, which leads on to another.
+fn login(next: &str) -> String {
+    let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    format!("/login?{query}")
+}
+
 /// A fault in the shape that the client reads.
 fn render(web: &Web, fault: &Fault, shape: Shape, path: &str, viewer: Option<&super::extract::Viewer>) -> Response {
     let mut response = match (shape, &fault.login_next) {
         (Shape::Json, _) => warp::reply::json(&fault.to_json()).into_response(),
-        (Shape::Page, Some(next)) => {
-            let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-            return super::reply::see(&format!("/login?{query}"));
-        }
-        (Shape::Fragment, Some(_)) => {
+        (Shape::Page, Some(next)) => return super::reply::see(&login(next)),
+        (Shape::Fragment, Some(next)) => {
             let mut response = Response::default();
             *response.status_mut() = StatusCode::UNAUTHORIZED;
-            response.headers_mut().insert("hx-redirect", HeaderValue::from_static("/login"));
+            // What is encoded is a header's value; were it none, the plain page is.
+            let login = HeaderValue::from_str(&login(next)).unwrap_or(HeaderValue::from_static("/login"));
+            response.headers_mut().insert("hx-redirect", login);
             return response;
         }
         (Shape::Page, None) => {

@@ -258,3 +258,17 @@ async fn metrics_are_hidden_unless_switched_on_or_asked_for_by_an_admin() {
     let open = Site::start_with(|settings, _| settings.metrics = true).await;
     open.guest().get("/metrics").await.is(200);
 }
+
+#[tokio::test]
+async fn a_piece_of_a_page_whose_session_ended_leads_to_sign_in_and_back_to_that_page() {
+    let site = Site::start().await;
+    let piece = |url: &'static str| [("hx-request", "true"), ("hx-current-url", url)];
+    for (url, login) in [
+        ("https://box.example:8443/servers/7?lines=9", "/login?next=%2Fservers%2F7%3Flines%3D9"),
+        ("http://box.example", "/login?next=%2Fdashboard"),
+        ("nonsense", "/login?next=%2Fdashboard"),
+    ] {
+        let got = site.guest().send("GET", "/servers/7/panel", &piece(url), "").await.is(401);
+        assert_eq!((got.header("hx-redirect"), got.body.as_str()), (login, ""), "{url}");
+    }
+}
