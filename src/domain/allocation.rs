@@ -31,7 +31,8 @@ pub(super) struct Allocator<'a> {
     pool: VecDeque<u16>,
     /// Where the search begins.
     dense: Option<Dense>,
-    given: u64,
+    /// Given out in this transaction: where it is refused in the end, nobody holds them.
+    given: Vec<u16>,
     foreign: u64,
 }
 
@@ -56,7 +57,8 @@ impl Domain {
         let begun = Instant::now();
         let (range, now) = (self.rules().port_range, self.now());
         let dense = *self.inner.dense.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ports = Allocator { actor, listeners, range, now, pool: VecDeque::new(), dense, given: 0, foreign: 0 };
+        let mut ports =
+            Allocator { actor, listeners, range, now, pool: VecDeque::new(), dense, given: Vec::new(), foreign: 0 };
         let result = self.write(|tx| work(tx, &mut ports));
         if result.is_ok() {
             // Only now is on the disk what it was found with. A port that was released since makes it void by its number.
@@ -65,8 +67,8 @@ impl Domain {
         let mut counts = self.inner.port_counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.foreign += ports.foreign;
         match &result {
-            Ok(_) if ports.given > 0 => {
-                counts.allocations += ports.given;
+            Ok(_) if !ports.given.is_empty() => {
+                counts.allocations += ports.given.len() as u64;
                 counts.seconds += begun.elapsed().as_secs_f64();
             }
             Err(Refusal::PortTaken { .. }) => counts.conflicts += 1,
@@ -180,7 +182,7 @@ impl Allocator<'_> {
     fn claim(&mut self, tx: &mut Tx, port: u16, holder: Holder, purpose: Purpose, kind: ClaimKind) -> Result<u16> {
         let claim = PortClaim { purpose, holder, kind, claimed_at: self.now, retiring: false };
         claims::put(tx, port, &claim)?;
-        self.given += 1;
+        self.given.push(port);
         Ok(port)
     }
 
@@ -204,7 +206,7 @@ impl Allocator<'_> {
     fn exhausted(&self, tx: &Tx) -> Result<String> {
         let mut held: Vec<(u16, u16, String)> = Vec::new();
         let mut stale = Vec::new();
-        for port in self.range.ports() {
+        for port in self.range.ports().filter(|port| !self.given.contains(port)) {
             let text = match (tx.get(&CLAIMS, &port)?, self.listeners.on(port)) {
                 (Some(claim), foreign) => {
                     let status = claims::status(tx, &claim, self.now)?;
@@ -238,11 +240,15 @@ impl Allocator<'_> {
                 }
             })
             .collect();
+        let short = match self.given.len() {
+            0 => format!("no free port in {}", self.range),
+            1 => format!("only 1 free port in {}, and more are asked for", self.range),
+            free => format!("only {free} free ports in {}, and more are asked for", self.range),
+        };
         Ok(format!(
-            "no free port in {}. Held: {}. Stale: {}. Free near the range: {}. \
+            "{short}. Held: {}. Stale: {}. Free near the range: {}. \
              Widen port_range in the configuration, run `left4me ports cleanup`, or ask for a port by hand.",
-            self.range,
-            held.join("; "),
+            if held.is_empty() { "none".to_owned() } else { held.join("; ") },
             in_words(&stale),
             in_words(&self.free_near(tx)?),
         ))

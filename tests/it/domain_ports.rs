@@ -204,6 +204,20 @@ fn the_refusal_of_an_exhausted_range_says_everything() {
 }
 
 #[test]
+fn a_refusal_of_several_ports_says_how_many_are_free_and_calls_none_of_them_held() {
+    let panel = Panel::with(|rules| rules.port_range = range(27015, 27024));
+    let admin = panel.admin();
+    panel.owner("bob");
+    let refusal = panel.domain.reserve(&admin, reservation(10, "LAN"), &nobody()).unwrap_err();
+    let said = "only 9 free ports in 27015-27024, and more are asked for. Held: 27015 server 1 \"s\". Stale: none.";
+    assert!(refusal.to_string().starts_with(said), "{refusal}");
+    let plan = panel.blueprint(&admin, "a");
+    let batch = NewBatch { count: 10, name_prefix: "x".into(), blueprint_id: plan, reservation_id: None };
+    assert!(panel.domain.create_batch(&admin, batch, &nobody()).unwrap_err().to_string().starts_with(said));
+    panel.domain.reserve(&admin, reservation(9, "LAN"), &nobody()).unwrap();
+}
+
+#[test]
 fn ten_servers_at_once_from_an_empty_range_take_well_under_five_seconds() {
     let panel = Panel::new();
     let bob = panel.user("bob");

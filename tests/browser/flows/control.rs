@@ -45,7 +45,7 @@ pub async fn ports(hand: &Hand<'_>, panel: &Panel) {
     hand.types("input[name=count]", "500").await;
     hand.enters("input[name=label]", &label).await;
     // Not the page's own notice of games that no server owns: another test may have made one on this box.
-    hand.sees("section:has(form[action='/ports/reservations']) > :is(.alert.bad, form)", "ports").await;
+    hand.sees("section:has(form[action='/ports/reservations']) > .alert.bad", "free ports in").await;
     hand.looks("refused").await;
     hand.enters("input[name=count]", "2").await;
     hand.sees(".legend", "2 reserved").await;
