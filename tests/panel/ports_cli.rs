@@ -165,7 +165,9 @@ fn what_cannot_be_done_is_refused_in_one_line_that_says_why() {
         }
         let full = ports(panel, &["reserve", "9", "--label", "Cup"]);
         assert!(
-            full.refused().starts_with("no free port in 28255-28264. Held: 28255 server 1 \"First\"; "),
+            full.refused().starts_with(
+                "only 8 free ports in 28255-28264, and more are asked for. Held: 28255 server 1 \"First\"; "
+            ),
             "{}",
             full.err
         );
