@@ -13,9 +13,10 @@ use crate::model::id::{Numbers, ServerId};
 use crate::model::overlay::OverlaySource;
 use crate::model::server::{ActualState, DesiredState, Server};
 use crate::model::spec::{InstanceSpec, SPEC_VERSION, SpecOverlay, hostname_line};
+use crate::model::time::Timestamp;
 use crate::model::user::Actor;
 use crate::store::tables::{SERVER_NAMES, SERVERS, SERVERS_BY_BLUEPRINT};
-use crate::store::{Read, Span};
+use crate::store::{Read, Span, Tx};
 
 impl Domain {
     /// What an instance is made of now: latest blueprint, active build, claimed ports.
@@ -60,38 +61,20 @@ impl Domain {
 
     /// Notes what was observed. Nothing happens when it is known already, or the server is gone.
     pub fn observe(&self, id: ServerId, actual: ActualState, last_error: Option<String>) -> Result<()> {
-        let is_news = |server: &Server| server.actual_state != actual || server.last_error != last_error;
-        let ended = match actual {
-            ActualState::Stopped | ActualState::Failed => true,
-            ActualState::Starting | ActualState::Running | ActualState::Unknown => false,
-        };
         let read = self.read()?;
-        let news = read.get(&SERVERS, &id)?.is_some_and(|server| is_news(&server));
-        let to_release = ended && claims::has_retiring(&read, id)?;
+        let news = read.get(&SERVERS, &id)?.is_some_and(|server| is_news(&server, actual, last_error.as_deref()));
+        let to_release = has_ended(actual) && claims::has_retiring(&read, id)?;
         if !news && !to_release {
             return Ok(());
         }
         let now = self.now();
-        self.write(|tx| {
-            let Some(mut server) = tx.get(&SERVERS, &id)? else { return Ok(()) };
-            if ended {
-                claims::release_retiring(tx, id)?;
-            }
-            if !is_news(&server) {
-                return Ok(());
-            }
-            server.actual_state = actual;
-            server.last_error.clone_from(&last_error);
-            server.started_at = match actual {
-                ActualState::Starting => Some(now),
-                ActualState::Running => server.started_at.or(Some(now)),
-                ActualState::Unknown => server.started_at,
-                ActualState::Stopped | ActualState::Failed => None,
-            };
-            tx.put(&SERVERS, &id, &server)?;
-            tx.note(Event::Server(id));
-            Ok(())
-        })
+        self.write(|tx| observe_in(tx, now, id, actual, last_error.as_deref()))
+    }
+
+    /// Notes that none of these runs, all at once: a box may know hundreds when its daemon starts.
+    pub fn observe_stopped(&self, servers: &[ServerId]) -> Result<()> {
+        let now = self.now();
+        self.write(|tx| servers.iter().try_for_each(|id| observe_in(tx, now, *id, ActualState::Stopped, None)))
     }
 
     /// Numbers that folders of the box carry are never given out again: after a store was restored from a backup, what
@@ -155,4 +138,36 @@ impl Domain {
         }
         Ok(idle)
     }
+}
+
+fn is_news(server: &Server, actual: ActualState, last_error: Option<&str>) -> bool {
+    server.actual_state != actual || server.last_error.as_deref() != last_error
+}
+
+fn has_ended(actual: ActualState) -> bool {
+    match actual {
+        ActualState::Stopped | ActualState::Failed => true,
+        ActualState::Starting | ActualState::Running | ActualState::Unknown => false,
+    }
+}
+
+fn observe_in(tx: &mut Tx, now: Timestamp, id: ServerId, actual: ActualState, last_error: Option<&str>) -> Result<()> {
+    let Some(mut server) = tx.get(&SERVERS, &id)? else { return Ok(()) };
+    if has_ended(actual) {
+        claims::release_retiring(tx, id)?;
+    }
+    if !is_news(&server, actual, last_error) {
+        return Ok(());
+    }
+    server.actual_state = actual;
+    server.last_error = last_error.map(str::to_owned);
+    server.started_at = match actual {
+        ActualState::Starting => Some(now),
+        ActualState::Running => server.started_at.or(Some(now)),
+        ActualState::Unknown => server.started_at,
+        ActualState::Stopped | ActualState::Failed => None,
+    };
+    tx.put(&SERVERS, &id, &server)?;
+    tx.note(Event::Server(id));
+    Ok(())
 }

@@ -12,7 +12,7 @@ use super::{Domain, Items, Page, Refusal, Result, acting_user, claims};
 use crate::model::FieldError;
 use crate::model::blueprint::Blueprint;
 use crate::model::event::Event;
-use crate::model::id::{BlueprintId, ReservationId, ServerId};
+use crate::model::id::{BlueprintId, ReservationId, ServerId, UserId};
 use crate::model::job::{Job, Operation};
 use crate::model::name::parse_name;
 use crate::model::port::{Listeners, PortWish};
@@ -148,9 +148,9 @@ impl Domain {
                 active.entry(server).or_default().push(job);
             }
         }
-        let mut found = Vec::new();
+        let (mut found, mut names) = (Vec::new(), Names::of(&read));
         for (key, id) in read.list(&SERVER_NAMES, &page.narrow(span)?.limit(page.size() + 1))? {
-            found.push((key, view(&read, server_of(&read, id)?, active.remove(&id).unwrap_or_default())?));
+            found.push((key, view(&mut names, server_of(&read, id)?, active.remove(&id).unwrap_or_default())?));
         }
         Ok(page.cut(found))
     }
@@ -252,12 +252,44 @@ pub(super) fn visible(read: &impl Read, actor: &Actor, id: ServerId) -> Result<S
 pub(super) fn view_now(read: &Snapshot, server: Server) -> Result<ServerView> {
     let active = queue::active(read)?.into_iter().map(|(_, job)| job);
     let active = active.filter(|job| job.server_id == Some(server.id)).collect();
-    view(read, server, active)
+    view(&mut Names::of(read), server, active)
 }
 
-fn view(read: &Snapshot, server: Server, active: Vec<Job>) -> Result<ServerView> {
-    let owner = read.get(&USERS, &server.user_id)?.map(|user| user.username).unwrap_or_default();
-    let blueprint_name = read.get(&BLUEPRINTS, &server.blueprint_id)?.map(|found| found.name).unwrap_or_default();
+/// Names that many servers share, each looked up once.
+struct Names<'a> {
+    read: &'a Snapshot,
+    owners: HashMap<UserId, String>,
+    blueprints: HashMap<BlueprintId, String>,
+}
+
+impl<'a> Names<'a> {
+    fn of(read: &'a Snapshot) -> Self {
+        Self { read, owners: HashMap::new(), blueprints: HashMap::new() }
+    }
+
+    fn owner(&mut self, id: UserId) -> Result<String> {
+        if let Some(name) = self.owners.get(&id) {
+            return Ok(name.clone());
+        }
+        let name = self.read.get(&USERS, &id)?.map(|user| user.username).unwrap_or_default();
+        self.owners.insert(id, name.clone());
+        Ok(name)
+    }
+
+    fn blueprint(&mut self, id: BlueprintId) -> Result<String> {
+        if let Some(name) = self.blueprints.get(&id) {
+            return Ok(name.clone());
+        }
+        let name = self.read.get(&BLUEPRINTS, &id)?.map(|blueprint| blueprint.name).unwrap_or_default();
+        self.blueprints.insert(id, name.clone());
+        Ok(name)
+    }
+}
+
+fn view(names: &mut Names<'_>, server: Server, active: Vec<Job>) -> Result<ServerView> {
+    let owner = names.owner(server.user_id)?;
+    let blueprint_name = names.blueprint(server.blueprint_id)?;
+    let read = names.read;
     let newest = read.keys(&JOBS_BY_SERVER, &Span::under(&server.id).backwards().limit(1))?.pop();
     let last_job = match newest {
         Some((_, job)) => read.get(&JOBS, &job)?,

@@ -104,7 +104,7 @@ fn copy_records(from: &Snapshot, to: &Path) -> Result<(Copied, [u8; 32]), StoreE
 }
 
 fn read_all(db: &Database) -> Result<(Copied, [u8; 32]), StoreError> {
-    let txn = Snapshot { txn: std::sync::Arc::new(db.begin_read()?) };
+    let txn = Snapshot::new(db.begin_read()?);
     let mut sum = Sum::default();
     for name in NAMES {
         txn.raw_visit(name, &Span::all(), &mut |key, value| {

@@ -225,7 +225,7 @@ impl Inner {
     /// Everything up to the newest transaction is on the disk, or lost.
     fn settle(&self, turn: &mut Turn, result: Result<(), StoreError>) {
         let result = result.and_then(|()| match &turn.db {
-            Some(db) => Ok(Snapshot { txn: Arc::new(db.begin_read()?) }),
+            Some(db) => Ok(Snapshot::new(db.begin_read()?)),
             None => Err(StoreError::DiskFull),
         });
         let mut flushed = locked(&self.flushed);
@@ -294,7 +294,7 @@ impl Inner {
 
 fn open_with_snapshot(path: &Path) -> Result<(Database, Snapshot), StoreError> {
     let db = file::open(path)?;
-    let newest = Snapshot { txn: Arc::new(db.begin_read()?) };
+    let newest = Snapshot::new(db.begin_read()?);
     Ok((db, newest))
 }
 

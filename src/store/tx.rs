@@ -2,10 +2,11 @@
 //!
 //! [`Read`] is what both can do; [`Tx`] writes, gives out numbers and notes events. Only [`super::Store`] makes them.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -189,17 +190,41 @@ fn visit_table(
 /// A view of the store that nothing changes. It never shows what is not yet on the disk.
 #[derive(Clone)]
 pub struct Snapshot {
-    pub(super) txn: Arc<ReadTransaction>,
+    inner: Arc<View>,
+}
+
+struct View {
+    txn: ReadTransaction,
+    /// Tables that were opened: finding one costs as much as several records of it.
+    tables: RwLock<BTreeMap<&'static str, Arc<OpenTable>>>,
+}
+
+type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl Snapshot {
+    /// What a transaction sees.
+    pub(super) fn new(txn: ReadTransaction) -> Self {
+        Self { inner: Arc::new(View { txn, tables: RwLock::default() }) }
+    }
+
+    fn table(&self, name: &'static str) -> Result<Arc<OpenTable>, StoreError> {
+        // A panic leaves the map as good as it was.
+        if let Some(table) = self.inner.tables.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(table.clone());
+        }
+        let table = Arc::new(self.inner.txn.open_table(Raw::new(name))?);
+        self.inner.tables.write().unwrap_or_else(PoisonError::into_inner).insert(name, table.clone());
+        Ok(table)
+    }
 }
 
 impl Read for Snapshot {
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let table = self.txn.open_table(Raw::new(table))?;
-        Ok(table.get(key)?.map(|found| found.value().to_vec()))
+        Ok(self.table(table)?.get(key)?.map(|found| found.value().to_vec()))
     }
 
     fn raw_visit(&self, table: &'static str, span: &Span, look: Look<'_>) -> Result<(), StoreError> {
-        visit_table(&self.txn.open_table(Raw::new(table))?, span, look)
+        visit_table(&*self.table(table)?, span, look)
     }
 }
 

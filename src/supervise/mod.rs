@@ -100,16 +100,17 @@ impl Supervisor {
             let servers = context.domain.all_servers()?;
             let runs = crate::host::shim::client::runs(&context.paths).unwrap_or_default();
             // Those that were not running and have no trace on the machine are stopped: no task is needed to say so.
-            let mut active = Vec::new();
+            let (mut active, mut stopped) = (Vec::new(), Vec::new());
             for server in servers {
                 let traced = runs.contains(&Run::Server(HostId::of(server.id)));
                 match (server.desired_state, server.actual_state) {
                     (DesiredState::Stopped, ActualState::Stopped | ActualState::Failed) if !traced => {}
-                    (DesiredState::Stopped, _) if !traced => {
-                        context.domain.observe(server.id, ActualState::Stopped, None)?;
-                    }
+                    (DesiredState::Stopped, _) if !traced => stopped.push(server.id),
                     (DesiredState::Stopped | DesiredState::Running, _) => active.push(server.id),
                 }
+            }
+            if !stopped.is_empty() {
+                context.domain.observe_stopped(&stopped)?;
             }
             Ok::<_, crate::domain::Refusal>(active)
         })
