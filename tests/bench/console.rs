@@ -77,12 +77,24 @@ fn pss(pid: u32) -> (u64, u64) {
     (field("Pss:"), field("Pss_Anon:"))
 }
 
+/// [`pss`] once it has not changed for three seconds: what the process holds while its program is silent.
+fn settled(pid: u32) -> (u64, u64) {
+    let (mut last, mut same) = (pss(pid), 0);
+    while same < 12 {
+        std::thread::sleep(Duration::from_millis(250));
+        let now = pss(pid);
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
 async fn shim_memory() -> [(u64, u64); 2] {
     let place = Place::with_game("echo ready; read -r line");
     let mut client = place.start(&place.launch(1)).await;
     place.await_console(&mut client, 1, "ready").await;
     let state = client.state().expect("a state");
-    let found = [state.shim.pid, state.init.pid].map(|pid| pss(pid as u32));
+    let found = [state.shim.pid, state.init.pid].map(|pid| settled(pid as u32));
     client.stop().await.expect("a shim that listens");
     while !matches!(client.next_event().await, Event::Exit(_) | Event::Lost) {}
     found
@@ -111,8 +123,7 @@ fn conmon_memory(folder: &Path) -> Result<(u64, u64), String> {
     }
     let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u32>().ok();
     eventually("conmon and its program", || number("conmon").is_some() && number("pid").is_some());
-    std::thread::sleep(Duration::from_millis(300));
-    let found = number("conmon").map(pss);
+    let found = number("conmon").map(settled);
     if let Some(pid) = number("pid") {
         kill(pid as i32);
     }
@@ -126,9 +137,8 @@ fn tmux_memory(folder: &Path) -> Result<(u64, u64), String> {
     if !made.as_ref().is_ok_and(|output| output.status.success()) {
         return Err(format!("tmux is not measured ({made:?}): apt-get install tmux"));
     }
-    std::thread::sleep(Duration::from_millis(300));
     let pid = tmux(&["display-message", "-p", "#{pid}"]).map_err(|error| error.to_string())?;
-    let found = String::from_utf8_lossy(&pid.stdout).trim().parse().map(pss);
+    let found = String::from_utf8_lossy(&pid.stdout).trim().parse().map(settled);
     let _ = tmux(&["kill-server"]);
     found.map_err(|error| format!("tmux says no number: {error}"))
 }

@@ -302,8 +302,6 @@ fn serve(mut shim: Shim, kept: Kept, starter: OwnedFd) -> ExitCode {
     answer(&starter, &Answer::Started(shim.hello.clone()));
     drop(starter);
     notify(&format!("running {}", kept.folder.display()));
-    // From here on there is one small loop, for as long as the game runs.
-    sys::memory::give_back();
     let ended = shim.run(move |status| {
         // On a full disk the connected daemon still hears it; a later one finds neither process nor exit: gone.
         let _ = state::write_exit(&kept.folder, status);

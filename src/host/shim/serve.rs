@@ -29,6 +29,10 @@ const TYPED_MAX: usize = 64 << 10;
 /// How long the last notices may take to leave.
 const FAREWELL: Duration = Duration::from_millis(300);
 
+/// How long nothing must have happened before memory is given back. What the loop needs then comes back within a fraction of
+/// a millisecond; a game that nobody plays on says nothing for hours.
+const QUIET: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
 /// How far the ending is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -78,6 +82,8 @@ struct Turn {
     ended: Option<String>,
     /// The terminal's other end is closed everywhere: nothing more to wait for there.
     hung_up: bool,
+    /// Something happened since memory was given back.
+    stirred: bool,
     /// Init has closed its end; the kernel takes milliseconds to take the sandbox down after that.
     silent: bool,
 }
@@ -93,6 +99,7 @@ impl Shim {
             asked: false,
             ended: None,
             hung_up: false,
+            stirred: true,
             silent: false,
         };
         while !self.turn(&mut turn)? {}
@@ -128,8 +135,15 @@ impl Shim {
             let left = at.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
-        match rustix::event::poll(&mut wait, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+        let quiet = turn.stirred.then_some(QUIET).filter(|_| timeout.is_none());
+        match rustix::event::poll(&mut wait, timeout.or(quiet).as_ref()) {
+            Ok(0) if quiet.is_some() => {
+                drop(wait);
+                turn.stirred = false;
+                sys::memory::give_back();
+                return Ok(false);
+            }
+            Ok(_) | Err(Errno::INTR) => turn.stirred = true,
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<PollFlags> = wait.iter().map(PollFd::revents).collect();
