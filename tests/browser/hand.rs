@@ -25,7 +25,7 @@ pub struct Way {
 }
 
 /// Longest time between two looks at a page that does not move by itself.
-const LOOK: Duration = Duration::from_millis(60);
+pub const LOOK: Duration = Duration::from_millis(60);
 
 /// Where the focus is, and where `arguments[0]` is from there.
 const FOCUS: &str = "const [css] = arguments; const it = document.activeElement; const box = it.getBoundingClientRect(); \

@@ -6,13 +6,22 @@ use std::path::Path;
 use serde_json::json;
 
 use super::says_the_name;
-use crate::hand::Hand;
+use crate::hand::{Hand, LOOK};
+use crate::support::PATIENCE;
 use crate::support::panel::Panel;
 
-/// The names of the rows of overlays, from the top.
-async fn order(hand: &Hand<'_>) -> String {
+/// Waits until the rows of overlays are these, from the top: without a script it is another page that has them so.
+async fn has_order(hand: &Hand<'_>, wanted: &str) {
     let look = "return [...document.querySelectorAll('[data-rows] select')].map(list => list.selectedOptions[0].label).join(' ')";
-    hand.asks(look, Vec::new()).await.as_str().expect("text").to_owned()
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let order = hand.asks(look, Vec::new()).await;
+        if order == wanted {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the order is {order}, not {wanted}");
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// From an empty form to the end of a copy.
@@ -34,14 +43,14 @@ pub async fn blueprint(hand: &Hand<'_>, panel: &Panel) {
         hand.chooses(&format!("[data-rows] > li:nth-child({row}) select"), overlay).await;
     }
     hand.presses("[data-rows] > li:nth-child(2) button[data-verb=up]").await;
-    assert_eq!(order(hand).await, "Competitive Maps");
+    has_order(hand, "Competitive Maps").await;
     hand.presses("[data-rows] > li:nth-child(2) button[data-verb=remove]").await;
-    assert_eq!(order(hand).await, "Competitive");
+    has_order(hand, "Competitive").await;
     hand.looks("form").await;
     hand.presses("form[action='/blueprints'] button.main").await;
     hand.sees("#flash", "Made").await;
     hand.browser.find(&format!("form[action^='/blueprints/'] input[name=name][value='{name}']")).await;
-    assert_eq!(order(hand).await, "Competitive");
+    has_order(hand, "Competitive").await;
 
     let changed = hand.own("Changed");
     hand.enters("input[name=name]", &changed).await;
