@@ -2,8 +2,7 @@
 //! meet; it decides nothing else.
 //!
 //! ```text
-//!   open store ─▶ recover jobs ─▶ adopt instances ─▶ listen ─▶ READY ─▶ … ─▶ SIGTERM ─▶ drain
-//!              └─▶ probe kernel
+//!   open store ─▶ recover jobs ─▶ adopt instances ─▶ listen ─▶ READY ─▶ probe kernel ─▶ … ─▶ SIGTERM ─▶ drain
 //! ```
 //!
 //! The end of the daemon touches no game: shims go on, and the next daemon adopts them.
@@ -127,8 +126,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
         Some(path) => ShimStarter::Socket { path: path.clone() },
         None => ShimStarter::Exec { program: PROGRAM.into() },
     };
-    // Beside the rest of the start: it only tells the log what games will miss.
-    let checked = tokio::spawn(report_checks(starter.clone(), paths.clone()));
+    let looked_at = (starter.clone(), paths.clone());
     let limits = Limits {
         memory_max: config.memory_max,
         cpu_weight: Some(config.cpu_weight.into()),
@@ -201,6 +199,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&Ready<'_>)) -> Result<(),
     notify::ready(&format!("listening on {}", everywhere.join(", ")));
     log::info!("left4me {} listens on {}", env!("CARGO_PKG_VERSION"), everywhere.join(", "));
 
+    // Only now: it tells the log what games will miss, and nobody waits for that.
+    let checked = tokio::spawn(report_checks(looked_at.0, looked_at.1));
     let ended_early = tokio::select! {
         result = asked_to_stop(&config, certificate.as_ref()) => result.err().map(|error| error.to_string()),
         result = &mut runner => Some(format!("the job runner ended: {result:?}")),

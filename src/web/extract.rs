@@ -254,26 +254,22 @@ async fn identify(web: &Arc<Web>, peer: Peer, headers: &HeaderMap) -> Result<Opt
         return Ok(Some(Who::System));
     }
     if let Some(bearer) = bearer(headers) {
-        let found = match web.domain.known_token(bearer) {
-            Some(found) => Some(found),
-            None => {
-                let bearer = bearer.to_owned();
-                web.run(move |web| web.domain.authenticate(&bearer)).await?
-            }
-        };
+        let mut found = web.domain.known_token(bearer);
+        if found.is_none() {
+            let bearer = bearer.to_owned();
+            found = web.run(move |web| web.domain.authenticate(&bearer)).await?;
+        }
         return match found {
             Some((user, token)) => Ok(Some(Who::Token { user, token, bearer: bearer.to_owned() })),
             None => Err(Fault::new(warp::http::StatusCode::UNAUTHORIZED, "this token is unknown, revoked or expired")),
         };
     }
     let Some(token) = session::token(headers, web.is_secure(peer, headers)) else { return Ok(None) };
-    let found = match web.domain.known_session(&token) {
-        Some(found) => Some(found),
-        None => {
-            let token = token.clone();
-            web.run(move |web| web.domain.session(&token)).await?
-        }
-    };
+    let mut found = web.domain.known_session(&token);
+    if found.is_none() {
+        let token = token.clone();
+        found = web.run(move |web| web.domain.session(&token)).await?;
+    }
     Ok(found.map(|(user, _)| Who::Session { user, csrf: session::csrf_token(&token), token }))
 }
 

@@ -30,8 +30,10 @@ use std::time::Instant;
 
 use table::Row;
 
-/// What is measured together, and which rows that gives.
-const PARTS: &[(&str, &[u32], fn() -> Vec<Row>)] = &[
+/// What is measured together: its name, which rows it gives, and how.
+type Part = (&'static str, &'static [u32], fn() -> Vec<Row>);
+
+const PARTS: &[Part] = &[
     ("pages", &[1, 2], web::measure),
     ("an idle daemon", &[3], idle::measure),
     ("a shim", &[4, 5], console::measure),

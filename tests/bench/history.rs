@@ -27,7 +27,7 @@ const SMALL: Size = Size { ports: (28_000, 28_099), servers: 5, jobs: 5, lines: 
 const LARGE: Size = Size { ports: (28_100, 28_699), servers: 500, jobs: 100_000, lines: 10 };
 /// Pages of each kind.
 const PAGES: u64 = 300;
-const STARTS: usize = 15;
+const STARTS: usize = 25;
 /// Pages before the first that counts, of other jobs than those that count: the daemon has run for a while.
 const WARM: u64 = 1000;
 

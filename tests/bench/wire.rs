@@ -1,5 +1,6 @@
 //! Fast clients: one connection that asks again and again, a reader of server-sent events that keeps nothing, and wrk.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -22,7 +23,7 @@ impl Connection {
         stream.set_read_timeout(Some(crate::support::PATIENCE)).expect("an option");
         let mut text = format!("host: {address}\r\n");
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(text, "{name}: {value}\r\n");
         }
         Self { reader: BufReader::with_capacity(256 << 10, stream), headers: text, body: Vec::new() }
     }

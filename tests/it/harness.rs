@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,8 +62,8 @@ pub struct FakeMachine {
     /// Games that no server owns.
     pub strays: Mutex<Vec<StrayGame>>,
     /// Tests change what is above by hand: unless this is set, everything may have changed each time somebody asks.
-    pub calm: std::sync::atomic::AtomicBool,
-    changes: std::sync::atomic::AtomicU64,
+    pub calm: AtomicBool,
+    changes: AtomicU64,
 }
 
 impl FakeMachine {
@@ -125,8 +126,8 @@ impl Machine for FakeMachine {
     }
 
     fn changes(&self) -> u64 {
-        let more = u64::from(!self.calm.load(std::sync::atomic::Ordering::SeqCst));
-        self.changes.fetch_add(more, std::sync::atomic::Ordering::SeqCst) + more
+        let more = u64::from(!self.calm.load(Ordering::SeqCst));
+        self.changes.fetch_add(more, Ordering::SeqCst) + more
     }
 
     fn facts(&self, server: ServerId) -> Option<Facts> {
@@ -225,8 +226,8 @@ impl Site {
             strays: Mutex::default(),
             facts: Mutex::default(),
             listeners: Mutex::default(),
-            calm: Default::default(),
-            changes: Default::default(),
+            calm: AtomicBool::default(),
+            changes: AtomicU64::default(),
         });
         let domain = Domain::new(store, rules);
         let (stop, stopped) = watch::channel(false);

@@ -217,7 +217,7 @@ impl Lines {
     /// The line that has begun and not ended, if any; it is taken.
     pub fn rest(&mut self) -> Option<String> {
         let partial = std::mem::take(&mut self.partial);
-        (!partial.is_empty()).then(|| harmless(&partial, |text| text.to_owned()))
+        (!partial.is_empty()).then(|| harmless(&partial, ToOwned::to_owned))
     }
 
     /// Takes a piece; answers how many bytes are missing before it. `each` gets the lines that it completes, each with the
