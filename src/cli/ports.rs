@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::domain::Domain;
 use crate::domain::ports::{ClaimView, NewReservation};
 use crate::host::paths::Paths;
-use crate::host::ports::{Ours, snapshot};
+use crate::host::ports::{Ours, Owners, snapshot};
 use crate::host::strays;
 use crate::model::id::ServerId;
 use crate::model::port::{Listeners, PORT_MIN};
@@ -186,7 +186,7 @@ fn work(domain: &Domain, paths: &Paths, command: &Command) -> Result<Value> {
 
 /// Strangers on the box. No daemon runs, but our games may: they are known by what their shims wrote.
 fn listeners(paths: &Paths) -> Listeners {
-    snapshot(&Ours { pids: strays::own_processes(paths, |_| true), ..Ours::default() }, |_| true)
+    snapshot(&Ours { pids: strays::own_processes(paths, |_| true), ..Ours::default() }, &Owners::default(), |_| true)
 }
 
 fn claims(found: &[ClaimView]) -> Value {

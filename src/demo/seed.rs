@@ -136,7 +136,7 @@ pub fn fill_store(domain: &Domain, config: &Config) -> Result<Login> {
     )?;
     let coop = blueprint("Lighthouse coop", "l4m_lighthouse", &["mp_gamemode coop", "exec rates.cfg"], vec![maps])?;
 
-    let listeners = ports::snapshot(&ports::Ours::default(), |_| false);
+    let listeners = ports::snapshot(&ports::Ours::default(), &ports::Owners::default(), |_| false);
     let server = |name: &str, blueprint_id| {
         domain.create_server(&actor, NewServer { name: name.into(), port: PortWish::Auto, blueprint_id }, &listeners)
     };

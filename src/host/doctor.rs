@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::paths::Paths;
-use super::ports::{Ours, snapshot};
+use super::ports::{Ours, Owners, snapshot};
 use super::probe::{self, Check, Outcome};
 use super::shim::starter::ShimStarter;
 use super::steamcmd::Program;
@@ -100,7 +100,7 @@ fn disk(data_dir: &Path) -> Check {
 fn ports(range: PortRange, paths: &Paths) -> Check {
     // Our own games listen there, too: only other programs are worth a word.
     let ours = Ours { pids: strays::own_processes(paths, |_| true), ..Ours::default() };
-    let listeners = snapshot(&ours, |port| range.contains(port));
+    let listeners = snapshot(&ours, &Owners::default(), |port| range.contains(port));
     let strangers: Vec<String> = range.ports().filter_map(|port| listeners.on(port)).map(ToString::to_string).collect();
     if strangers.is_empty() {
         return check("ports", Outcome::Ok, format!("nobody else listens in {range}"));

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
@@ -22,10 +23,17 @@ pub struct Ours {
     pub ports: HashSet<u16>,
 }
 
+/// A process that holds a socket: number and name; `None`: we may not look.
+type Owner = Option<(i32, String)>;
+
+/// Whose sockets are known from an earlier look, by the socket. To find it out takes a walk through the descriptors of every
+/// process of the box, and most sockets are there for days.
+#[derive(Debug, Default)]
+pub struct Owners(Mutex<HashMap<Listening, Owner>>);
+
 /// Every foreign listener: TCP sockets that listen, UDP sockets that are bound. Whose they are is found out for the ports
-/// that `named` wants only: it takes a walk through the descriptors of every process of the box, and most listeners
-/// concern nobody here.
-pub fn snapshot(ours: &Ours, named: impl Fn(u16) -> bool) -> Listeners {
+/// that `named` wants only, where `owners` does not know it: most listeners concern nobody here.
+pub fn snapshot(ours: &Ours, owners: &Owners, named: impl Fn(u16) -> bool) -> Listeners {
     let mut rows = Vec::new();
     for file in ["udp", "udp6"] {
         rows.extend(table(file, None).map(|row| (Protocol::Udp, row)));
@@ -38,18 +46,52 @@ pub fn snapshot(ours: &Ours, named: impl Fn(u16) -> bool) -> Listeners {
         }
     }
     rows.retain(|(_, row)| !ours.ports.contains(&row.address.port()));
-    let wanted = rows.iter().filter(|(_, row)| named(row.address.port())).map(|(_, row)| row.inode).collect();
-    let owners = owners(&wanted);
+    let owners = owners.of(rows.iter().map(|(_, row)| *row).filter(|row| named(row.address.port())));
     let mut listeners = Vec::new();
     for (protocol, row) in rows {
-        let owner = match owners.get(&row.inode) {
-            Some((pid, _)) if is_ours(*pid, ours) => continue,
-            Some((pid, program)) => ListenerOwner::Process { pid: *pid as u32, program: program.clone() },
-            None => ListenerOwner::Uid(row.uid),
+        let owner = match owners.get(&row) {
+            Some(Some((pid, _))) if is_ours(*pid, ours) => continue,
+            Some(Some((pid, program))) => ListenerOwner::Process { pid: *pid as u32, program: program.clone() },
+            Some(None) | None => ListenerOwner::Uid(row.uid),
         };
         listeners.push(Listener { address: row.address, protocol, owner });
     }
     Listeners(listeners)
+}
+
+impl Owners {
+    /// The owners of these sockets. What is known of others is forgotten.
+    fn of(&self, rows: impl Iterator<Item = Listening>) -> HashMap<Listening, Owner> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = HashMap::new();
+        let mut unknown = HashSet::new();
+        for row in rows {
+            match known.get(&row) {
+                Some(owner) if still_holds(&row, owner) => {
+                    found.insert(row, owner.clone());
+                }
+                Some(_) | None => {
+                    unknown.insert(row);
+                }
+            }
+        }
+        let mut looked_up = look_up(&unknown.iter().map(|row| row.inode).collect());
+        found.extend(unknown.into_iter().map(|row| (row, looked_up.remove(&row.inode))));
+        known.clone_from(&found);
+        found
+    }
+}
+
+/// Whether what was found out about a socket is still so: its process lives, or we may not look at it now either.
+fn still_holds(row: &Listening, owner: &Owner) -> bool {
+    match owner {
+        Some((pid, program)) => program_of(*pid) == *program,
+        None => row.uid != rustix::process::geteuid().as_raw(),
+    }
+}
+
+fn program_of(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
 /// Sockets of `/proc/net/{udp,tcp}{,6}`, those in `state` or all.
@@ -99,7 +141,7 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 
 /// Process and program of each socket inode, as far as we may look: the descriptors of other users' processes are closed
 /// to us.
-fn owners(inodes: &HashSet<u64>) -> HashMap<u64, (i32, String)> {
+fn look_up(inodes: &HashSet<u64>) -> HashMap<u64, (i32, String)> {
     let mut found = HashMap::new();
     if inodes.is_empty() {
         return found;
@@ -110,10 +152,7 @@ fn owners(inodes: &HashSet<u64>) -> HashMap<u64, (i32, String)> {
             let inode =
                 link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
             if let Some(inode) = inode.filter(|inode| inodes.contains(inode)) {
-                found.entry(inode).or_insert_with(|| {
-                    let program = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                    (pid, program.trim().to_owned())
-                });
+                found.entry(inode).or_insert_with(|| (pid, program_of(pid)));
             }
         }
     }
@@ -160,7 +199,7 @@ fn bind(address: SocketAddr, kind: SocketType) -> io::Result<()> {
 }
 
 fn taken(port: u16, protocol: Protocol) -> String {
-    let listeners = snapshot(&Ours::default(), |named| named == port);
+    let listeners = snapshot(&Ours::default(), &Owners::default(), |named| named == port);
     let holder = listeners.0.iter().find(|listener| listener.address.port() == port && listener.protocol == protocol);
     match holder {
         Some(listener) => format!("{listener}: end it, or give the server another port"),
@@ -200,19 +239,42 @@ mod tests {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let tcp = TcpListener::bind("[::]:0").unwrap();
         let me = std::process::id();
-        let all = snapshot(&Ours::default(), |_| true);
+        let all = snapshot(&Ours::default(), &Owners::default(), |_| true);
         for port in [udp.local_addr().unwrap().port(), tcp.local_addr().unwrap().port()] {
             let listener = all.on(port).unwrap();
             assert!(matches!(&listener.owner, ListenerOwner::Process { pid, .. } if *pid == me), "{listener}");
         }
         let port = udp.local_addr().unwrap().port();
         // Nobody asked: that somebody is there is known, who it is was not looked up.
-        let unnamed = snapshot(&Ours::default(), |_| false);
+        let unnamed = snapshot(&Ours::default(), &Owners::default(), |_| false);
         assert!(matches!(unnamed.on(port).unwrap().owner, ListenerOwner::Uid(_)));
         let ours = Ours { pids: [me as i32].into(), ports: HashSet::new() };
-        assert!(snapshot(&ours, |_| true).on(port).is_none());
+        assert!(snapshot(&ours, &Owners::default(), |_| true).on(port).is_none());
         let ours = Ours { pids: HashSet::new(), ports: [port].into() };
-        assert!(snapshot(&ours, |_| true).on(port).is_none());
+        assert!(snapshot(&ours, &Owners::default(), |_| true).on(port).is_none());
+    }
+
+    #[test]
+    fn who_holds_a_socket_is_looked_up_once_and_again_when_it_is_held_by_another() {
+        let owners = Owners::default();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let look = || snapshot(&Ours::default(), &owners, |named| named == port);
+        let first = look();
+        assert_eq!(look().on(port).unwrap().owner, first.on(port).unwrap().owner);
+        let known: Vec<(Listening, Owner)> = owners.0.lock().unwrap().clone().into_iter().collect();
+        assert_eq!(known.len(), 1, "{known:?}");
+        let me = known[0].1.clone();
+        assert_eq!(me.as_ref().map(|(pid, _)| *pid as u32), Some(std::process::id()));
+        // Somebody who has gone, and one of our own that nobody was found for: both are looked up anew.
+        for stale in [Some((i32::MAX, "gone".to_owned())), None] {
+            owners.0.lock().unwrap().insert(known[0].0, stale);
+            look();
+            assert_eq!(owners.0.lock().unwrap()[&known[0].0], me);
+        }
+        drop(tcp);
+        look();
+        assert!(owners.0.lock().unwrap().is_empty(), "what is gone is forgotten");
     }
 
     #[test]

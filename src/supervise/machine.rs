@@ -31,9 +31,9 @@ impl SupervisorHandle {
 impl Machine for SupervisorHandle {
     fn listeners(&self, named: &[u16]) -> Listeners {
         let range = self.0.context.domain.rules().port_range;
-        self.0
-            .snapshots
-            .get(named, |named| ports::snapshot(&self.0.ours(), |port| range.contains(port) || named.contains(&port)))
+        self.0.snapshots.get(named, |named| {
+            ports::snapshot(&self.0.ours(), &self.0.owners, |port| range.contains(port) || named.contains(&port))
+        })
     }
 
     fn strays(&self) -> Vec<StrayGame> {

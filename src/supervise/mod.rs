@@ -26,6 +26,7 @@ use crate::domain::Domain;
 use crate::host::launch::Limits;
 use crate::host::paths::{Paths, Run};
 use crate::host::ports::Ours;
+use crate::host::ports::Owners;
 use crate::host::shim::starter::ShimStarter;
 use crate::host::snapshots::Snapshots;
 use crate::model::id::{HostId, ServerId};
@@ -78,6 +79,8 @@ pub struct Supervisor {
     context: Arc<Context>,
     tasks: Mutex<HashMap<ServerId, Handle>>,
     snapshots: Snapshots,
+    /// Who holds the sockets of the newest snapshot.
+    owners: Owners,
     changes: Arc<AtomicU64>,
 }
 
@@ -88,6 +91,7 @@ impl Supervisor {
             context: Arc::new(context),
             tasks: Mutex::default(),
             snapshots: Snapshots::default(),
+            owners: Owners::default(),
             changes: Arc::default(),
         })
     }
