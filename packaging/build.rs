@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Files of `assets/` that are served; licences lie beside them for readers of the source.
-const SERVED: [&str; 5] = ["css", "js", "svg", "png", "yaml"];
+const SERVED: [&str; 4] = ["js", "svg", "png", "yaml"];
 
 fn main() {
     println!("cargo::rerun-if-changed=packaging/build.rs");
@@ -34,8 +34,10 @@ fn main() {
     }
 }
 
-/// Puts each served file below `from` into `to` twice: `<name>.gz` and `<name>.br`. The text itself is not kept: the few
-/// clients that take neither get it unpacked.
+/// The style sheets, in the order in which they hold; every page needs them all, so they travel as one.
+const STYLES: [&str; 4] = ["tokens", "layout", "components", "logs"];
+
+/// Puts each served file below `from` into `to`, and all style sheets as one `css/all.css`.
 fn compress(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -44,14 +46,24 @@ fn compress(from: &Path, to: &Path) -> io::Result<()> {
         if path.is_dir() {
             compress(&path, &target)?;
         } else if path.extension().is_some_and(|extension| SERVED.iter().any(|served| extension == *served)) {
-            let text = fs::read(&path)?;
-            let beside = |extension: &str| File::create(format!("{}.{extension}", target.display()));
-            let mut gzip = flate2::write::GzEncoder::new(beside("gz")?, flate2::Compression::best());
-            gzip.write_all(&text)?;
-            gzip.finish()?;
-            // Quality 11, window of 4 MiB: the slowest and smallest, once a build.
-            brotli::CompressorWriter::new(beside("br")?, 64 << 10, 11, 22).write_all(&text)?;
+            put(&target, &fs::read(&path)?)?;
         }
     }
+    if from.ends_with("css") {
+        let sheets: Result<Vec<_>, _> =
+            STYLES.iter().map(|name| fs::read(from.join(name).with_extension("css"))).collect();
+        put(&to.join("all.css"), &sheets?.concat())?;
+    }
     Ok(())
+}
+
+/// Writes a file twice: `<name>.gz` and `<name>.br`. The text itself is not kept: the few clients that take neither get it
+/// unpacked.
+fn put(target: &Path, text: &[u8]) -> io::Result<()> {
+    let beside = |extension: &str| File::create(format!("{}.{extension}", target.display()));
+    let mut gzip = flate2::write::GzEncoder::new(beside("gz")?, flate2::Compression::best());
+    gzip.write_all(text)?;
+    gzip.finish()?;
+    // Quality 11, window of 4 MiB: the slowest and smallest, once a build.
+    brotli::CompressorWriter::new(beside("br")?, 64 << 10, 11, 22).write_all(text)
 }

@@ -76,9 +76,7 @@ impl<'a> Frame<'a> {
                     meta name="htmx-config" content=(HTMX);
                     title { (self.title) " · left4me" }
                     link rel="icon" href=(asset("icons/left4me.svg")) type="image/svg+xml";
-                    @for style in ["tokens", "layout", "components", "logs"] {
-                        link rel="stylesheet" href=(asset(&format!("css/{style}.css")));
-                    }
+                    link rel="stylesheet" href=(asset("css/all.css"));
                     script src=(asset("vendor/htmx.min.js")) defer {}
                     @for script in ["csrf", "page", "live", "sse", "upload"] {
                         script src=(asset(&format!("js/{script}.js"))) defer {}
