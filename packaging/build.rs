@@ -21,8 +21,8 @@ fn main() {
         );
     }
     if release {
-        // Functions whose code is the same become one. Relocations are packed (DT_RELR, glibc 2.36 and newer reads them in a
-        // static binary): less to ship, and less to read at each start of a shim.
+        // Relocations are packed (DT_RELR, glibc 2.36 and newer reads them in a static binary): less to ship, and less to read
+        // at each start of a shim.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
     println!("cargo::rerun-if-changed=assets");

@@ -139,6 +139,9 @@ fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Resul
     Ok(words)
 }
 
+/// How long work on the machine that nobody waits for any more may hold up the end.
+const LEFT_OVER: std::time::Duration = std::time::Duration::from_secs(5);
+
 fn run(words: Words) -> Result<()> {
     let config = || Config::load_here(words.config.as_deref());
     let Some(command) = words.command else {
@@ -151,8 +154,11 @@ fn run(words: Words) -> Result<()> {
         Command::Serve => {
             let config = config()?;
             journal::start(config.log_level);
-            runtime(tokio::runtime::Builder::new_multi_thread())?.block_on(daemon::serve(config, |_| {}))?;
-            Ok(())
+            let runtime = runtime(tokio::runtime::Builder::new_multi_thread())?;
+            let ended = runtime.block_on(daemon::serve(config, |_| {}));
+            // Nobody waits for what a disk that hangs may never answer: the look at the machine, say.
+            runtime.shutdown_timeout(LEFT_OVER);
+            Ok(ended?)
         }
         Command::Demo { listen } => {
             journal::start(log::LevelFilter::Warn);

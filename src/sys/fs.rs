@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Folders inside each other that are held open while a tree is removed or measured.
 const DEPTH: usize = 64;
+/// Symlinks of one path, as the kernel counts them (path_resolution(7)).
+const LINKS: usize = 40;
 /// Bytes that an entry counts at least: an empty file takes an inode and its name.
 const ENTRY: u64 = 1024;
 
@@ -28,7 +30,7 @@ pub fn open_handle(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens the folder `path` as a handle so that it cannot lie outside `root`, whatever symlinks and `..` it goes through
-/// (openat2(2), RESOLVE_BENEATH). `path` is relative to `root`.
+/// (as openat2(2) with RESOLVE_BENEATH). `path` is relative to `root`.
 pub fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     open_under(root, path, OFlags::PATH | FOLDER)
@@ -60,21 +62,60 @@ pub fn open_file_beneath(root: &Path, path: &Path) -> io::Result<std::fs::File> 
     }
 }
 
+/// What openat2(2) does with RESOLVE_BENEATH, name by name: each is opened by itself and never followed; what a symlink says
+/// is walked in its place, and neither it nor `..` gets above the root. Not by openat2 itself: under RestrictSUIDSGID= systemd
+/// answers it with ENOSYS, for a filter cannot look at its flags.
 fn open_under(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    let root = open_handle(root)?;
-    loop {
-        match rustix::fs::openat2(
-            &root,
-            path,
-            flags,
-            Mode::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
-        ) {
-            // The kernel gives up when a rename races with the walk (openat2(2)).
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return Ok(other?),
+    let backwards = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+    // The folders from the root to where the walk is, and the names that are still to be walked, last first.
+    let mut folders = vec![open_handle(root)?];
+    let mut names = backwards(path);
+    let mut links = 0;
+    while let Some(name) = names.pop() {
+        let here = folders.last().ok_or(Errno::XDEV)?;
+        match Path::new(&name).components().next() {
+            None | Some(Component::CurDir) => continue,
+            Some(Component::ParentDir) if folders.len() > 1 => {
+                folders.pop();
+                continue;
+            }
+            Some(Component::ParentDir | Component::RootDir | Component::Prefix(_)) => return Err(Errno::XDEV.into()),
+            Some(Component::Normal(_)) => {}
+        }
+        let found = rustix::fs::openat(here, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        match FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) {
+            FileType::Symlink => {
+                links += 1;
+                if links > LINKS {
+                    return Err(Errno::LOOP.into());
+                }
+                let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
+                names.extend(backwards(Path::new(OsStr::from_bytes(target.as_bytes()))));
+            }
+            FileType::Directory => folders.push(found),
+            // The end of the walk. A link that takes its place meanwhile is refused.
+            _ if names.is_empty() => {
+                return Ok(rustix::fs::openat(here, &name, flags | OFlags::NOFOLLOW, Mode::empty())?);
+            }
+            _ => return Err(Errno::NOTDIR.into()),
         }
     }
+    let here = folders.last().ok_or(Errno::XDEV)?;
+    Ok(rustix::fs::openat(here, ".", flags, Mode::empty())?)
+}
+
+/// Opens the folder `path` beneath the folder `top`; no name on the way may be a symlink.
+pub fn open_plain(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | FOLDER;
+    let mut folder = rustix::fs::openat(top, ".", flags, Mode::empty())?;
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => folder = rustix::fs::openat(&folder, name, flags, Mode::empty())?,
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(Errno::XDEV.into()),
+        }
+    }
+    Ok(folder)
 }
 
 /// Path by which this process reaches what a descriptor stands for.
@@ -375,6 +416,72 @@ mod tests {
         drop(folder);
         remove_tree(&base.path().join("deep")).unwrap();
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_walk_beneath_a_root_ends_where_the_kernel_s_own_would() {
+        use std::os::unix::fs::symlink;
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("root");
+        fs::create_dir_all(root.join("a/b/c")).unwrap();
+        fs::write(root.join("a/file"), "x").unwrap();
+        fs::write(base.path().join("outside"), "x").unwrap();
+        for (target, name) in [
+            ("a/b", "down"),
+            ("down/c", "twice"),
+            ("../file", "a/b/up"),
+            ("loop", "loop"),
+            ("..", "a/back"),
+            ("../..", "a/out"),
+            ("/etc", "absolute"),
+            ("a/file", "file"),
+            ("nowhere", "dangling"),
+            ("../outside", "escape"),
+        ] {
+            symlink(target, root.join(name)).unwrap();
+        }
+        let handle = open_handle(&root).unwrap();
+        for path in [
+            ".",
+            "a",
+            "a/",
+            "./a/./b",
+            "a/..",
+            "a/../a/b",
+            "..",
+            "a/../..",
+            "down",
+            "down/c",
+            "down/..",
+            "twice",
+            "twice/../..",
+            "a/b/up",
+            "a/b/up/x",
+            "loop",
+            "a/back",
+            "a/back/a/b",
+            "a/back/..",
+            "a/out",
+            "absolute",
+            "absolute/passwd",
+            "file",
+            "file/x",
+            "dangling",
+            "escape",
+            "/",
+            "/a",
+            "nothing",
+            "a/file/..",
+        ] {
+            for flags in [OFlags::PATH | FOLDER, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC] {
+                let beneath = rustix::fs::ResolveFlags::BENEATH;
+                let theirs = rustix::fs::openat2(&handle, path, flags, Mode::empty(), beneath);
+                let ours = open_under(&root, Path::new(path), flags);
+                let inode = |fd: OwnedFd| rustix::fs::fstat(&fd).unwrap().st_ino;
+                let error = |error: io::Error| Errno::from_io_error(&error).unwrap();
+                assert_eq!(ours.map(inode).map_err(error), theirs.map(inode), "{path} {flags:?}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! busy second touched.
 
 use std::fs;
+use std::ops::Range;
 
 /// Sizes from which on a block is a mapping of its own, which goes back to the system when it is freed. glibc's first
 /// guess; left alone it learns from each large block that is freed (a password's hash takes 19 MiB) to keep the next.
@@ -23,9 +24,10 @@ pub fn keep_little() {
 /// is still needed comes back by itself, a few pages at a time. Nothing happens where `/proc` cannot be read.
 pub fn give_back() {
     let maps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-    for (start, length) in clean_mappings(&maps) {
-        // SAFETY: a private mapping of a file that this process has never written to: the kernel reads the same bytes again
-        // when they are touched. The file is that of a running program, which cannot be written to (ETXTBSY).
+    for (start, length) in clean_mappings(&maps, give_back as *const () as usize) {
+        // SAFETY: a private mapping of the program's own file, which this process has never written to and never takes away:
+        // the kernel reads the same bytes again when they are touched. The file of a running program cannot be written to
+        // (ETXTBSY).
         unsafe {
             libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED);
         }
@@ -36,34 +38,52 @@ pub fn give_back() {
     }
 }
 
-/// Start and length of the mappings of files of which no page is this process' own: neither written to, nor swapped out
-/// (proc_pid_smaps(5)). Relocated tables look read-only and are not among them.
-fn clean_mappings(maps: &str) -> Vec<(usize, usize)> {
-    let mut found: Vec<(usize, usize)> = Vec::new();
+/// Start and length of the mappings of the file that the code at `code` comes from, as far as no page of them is this
+/// process' own: neither written to, nor swapped out (proc_pid_smaps(5)). Relocated tables look read-only and are not among
+/// them. Other files are left alone: another thread may be taking one away.
+fn clean_mappings(maps: &str, code: usize) -> Vec<(usize, usize)> {
+    let Some(program) = maps.lines().filter_map(Mapping::of).find(|mapping| mapping.range.contains(&code)) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
     let mut candidate = None;
     for line in maps.lines() {
-        let mut fields = line.split_whitespace();
-        let Some(first) = fields.next() else { continue };
-        if let Some(name) = first.strip_suffix(':') {
-            let zero = fields.next() == Some("0");
-            if matches!(name, "Anonymous" | "Swap") && !zero {
-                candidate = None;
-            }
-            // Swap is the last of the two.
-            if name == "Swap" {
-                found.extend(candidate.take());
-            }
+        if let Some(mapping) = Mapping::of(line) {
+            let fits =
+                mapping.file == program.file && mapping.rights.starts_with("r-") && mapping.rights.ends_with('p');
+            candidate = fits.then_some((mapping.range.start, mapping.range.len()));
             continue;
         }
-        let range = first.split_once('-').and_then(|(start, end)| {
-            Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
-        });
-        let rights = fields.next().unwrap_or_default();
-        let inode = fields.nth(2).unwrap_or("0");
-        let fits = rights.starts_with("r-") && rights.ends_with('p') && inode != "0";
-        candidate = range.filter(|_| fits).map(|(start, end)| (start, end - start));
+        let mut fields = line.split_whitespace();
+        let (name, zero) = (fields.next().unwrap_or_default(), fields.next() == Some("0"));
+        if matches!(name, "Anonymous:" | "Swap:") && !zero {
+            candidate = None;
+        }
+        // Swap is the last of the two.
+        if name == "Swap:" {
+            found.extend(candidate.take());
+        }
     }
     found
+}
+
+/// The first line of what `smaps` says of a mapping.
+struct Mapping<'a> {
+    range: Range<usize>,
+    rights: &'a str,
+    /// Device and inode.
+    file: (&'a str, &'a str),
+}
+
+impl<'a> Mapping<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let mut fields = line.split_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        let range = number(start)?..number(end)?;
+        let rights = fields.next()?;
+        Some(Self { range, rights, file: (fields.nth(1)?, fields.next()?) })
+    }
 }
 
 #[cfg(test)]
@@ -77,8 +97,10 @@ mod tests {
             7f0000003000-7f0000004000 r--p 00003000 08:01 42    /usr/bin/left4me\nAnonymous:      0 kB\nSwap:   4 kB\n\
             7f0000004000-7f0000005000 rw-p 00003000 08:01 42    /usr/bin/left4me\nAnonymous:      0 kB\nSwap:   0 kB\n\
             7f0000006000-7f0000007000 r--p 00000000 00:00 0    [vvar]\nAnonymous:      0 kB\nSwap:   0 kB\n\
-            7f0000008000-7f0000009000 r--s 00000000 08:01 43    /some/file\nAnonymous:      0 kB\nSwap:   0 kB\n";
-        assert_eq!(clean_mappings(maps), [(0x7f00_0000_0000, 0x2000)]);
+            7f0000008000-7f0000009000 r--s 00000000 08:01 42    /usr/bin/left4me\nAnonymous:      0 kB\nSwap:   0 kB\n\
+            7f000000a000-7f000000b000 r--p 00000000 08:01 43    /some/file\nAnonymous:      0 kB\nSwap:   0 kB\n";
+        assert_eq!(clean_mappings(maps, 0x7f00_0000_0100), [(0x7f00_0000_0000, 0x2000)]);
+        assert_eq!(clean_mappings(maps, 0x1000), [], "whose code runs is not known");
     }
 
     #[test]

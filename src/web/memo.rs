@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use sha2::{Digest, Sha256};
 use warp::http::{HeaderValue, StatusCode, header};
 use warp::reply::{Reply, Response};
 
@@ -20,6 +21,8 @@ use crate::model::time::Timestamp;
 
 /// Bytes of all pages that are kept.
 const BYTES_MAX: usize = 1 << 20;
+/// What a page takes beside its bytes.
+const ENTRY: usize = 512;
 
 /// What pages are drawn from. The same state draws the same page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,15 +39,19 @@ impl State {
     }
 }
 
-/// Who asks for what, as far as a page depends on it.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    /// The secret of the session or token: nobody else gets this page.
-    secret: String,
-    path: String,
-    /// It stands in links to games.
-    host: Option<HeaderValue>,
-    shape: Shape,
+/// Who asks for what, as far as a page depends on it, as a digest: nothing that a client sends is kept, neither its secrets
+/// nor a path of any length.
+type Key = [u8; 32];
+
+/// The secret of the session or token: nobody else gets this page. The host stands in links to games.
+fn key(secret: &str, path: &str, host: Option<&HeaderValue>, shape: Shape) -> Key {
+    let mut digest = Sha256::new();
+    for part in [secret.as_bytes(), path.as_bytes(), host.map(HeaderValue::as_bytes).unwrap_or_default()] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    digest.update([shape as u8]);
+    digest.finalize().into()
 }
 
 /// The pages that are kept.
@@ -67,11 +74,12 @@ impl Memo {
 
     fn put(&self, state: State, key: Key, kind: HeaderValue, page: Bytes) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.state != state || kept.bytes + page.len() > BYTES_MAX {
+        let bytes = ENTRY + page.len();
+        if kept.state != state || kept.bytes + bytes > BYTES_MAX {
             *kept = Kept { state, ..Kept::default() };
         }
-        if page.len() <= BYTES_MAX {
-            kept.bytes += page.len();
+        if bytes <= BYTES_MAX {
+            kept.bytes += bytes;
             kept.pages.insert(key, (kind, page));
         }
     }
@@ -94,7 +102,7 @@ pub async fn remembered<F: Future<Output = Answer>>(call: Call, draw: impl FnOnc
         Some(Who::Token { bearer, .. }) => bearer.clone(),
         Some(Who::System) | None => return draw(call).await,
     };
-    let key = Key { secret, path: call.path_and_query(), host: call.headers.get("host").cloned(), shape: call.shape };
+    let key = key(&secret, &call.path_and_query(), call.headers.get("host"), call.shape);
     let web = call.web.clone();
     // Before anything is read: what is drawn is at least as new.
     let state = State::now(&web);
@@ -108,4 +116,33 @@ pub async fn remembered<F: Future<Output = Answer>>(call: Call, draw: impl FnOnc
     let answer = response(&kind, &page);
     web.memo.put(state, key, kind, page);
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_for_ever_new_pages_gets_no_more_room_than_the_others() {
+        let (memo, state) = (Memo::default(), State::default());
+        for number in 0..100_000_u32 {
+            let key = key("secret", &format!("/servers?x={number}"), None, Shape::Json);
+            memo.put(state, key, HeaderValue::from_static("application/json"), Bytes::from_static(b"{}"));
+            let kept = memo.0.lock().unwrap();
+            assert!(kept.pages.len() <= BYTES_MAX / ENTRY && kept.bytes <= BYTES_MAX, "{number}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_question_makes_it_another() {
+        let host = HeaderValue::from_static("box");
+        let keys = [
+            key("a", "/b", None, Shape::Page),
+            key("a/", "b", None, Shape::Page),
+            key("a", "/b", None, Shape::Fragment),
+            key("a", "/b", Some(&host), Shape::Page),
+            key("a", "/bbox", None, Shape::Page),
+        ];
+        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
+    }
 }

@@ -64,6 +64,18 @@ tests! {
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "nothing is made outside the sandbox");
     }
 
+    fn a_link_in_place_of_the_generated_config_is_covered_by_it() {
+        let place = Place::with_game("cat left4dead2/cfg/server.cfg");
+        let outside = place.paths.data_dir.join("outside");
+        fs::write(&outside, "outside\n").unwrap();
+        let folder = place.paths.upper(HostId::of(ServerId(5))).join("left4dead2/cfg");
+        fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(&outside, folder.join("server.cfg")).unwrap();
+        let (_, console) = place.run(&place.launch(5)).await;
+        assert_eq!(console, "hostname \"x\"\n");
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "outside\n");
+    }
+
     fn a_game_that_is_not_installed_is_named_and_leaves_no_state() {
         let place = Place::with_game("exit 0");
         fs::remove_file(place.paths.layer(1.into()).join("srcds_linux")).unwrap();
@@ -114,7 +126,7 @@ tests! {
         assert!(shim.wait().unwrap().success());
         let (tag, payload) = protocol::take_frame(&mut buffer, protocol::FRAME_MAX).unwrap().unwrap();
         let Some(Answer::Probed(checks)) = Answer::decode(tag, &payload) else { panic!("frame {tag}") };
-        assert_eq!(checks.len(), 1);
+        assert_eq!(checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(), ["user namespaces", "landlock"]);
         assert_eq!((checks[0].name.as_str(), checks[0].outcome), ("user namespaces", Outcome::Failure));
         assert!(checks[0].text.contains("sysctl -w user.max_user_namespaces="), "{}", checks[0].text);
     }

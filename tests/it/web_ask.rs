@@ -29,7 +29,8 @@ async fn whatever_is_destroyed_is_asked_for_by_its_name() {
     let unused = blueprint(&admin, "a <blueprint>").await;
     let id = |got: &Value| got["id"].as_u64().unwrap();
     let overlay = id(&admin.json("POST", "/admin/overlays", json!({"name": "an overlay"})).await.is(201).json());
-    let body = json!({"label": "a token", "scope": "read"});
+    // Two spaces, which a page shows as one.
+    let body = json!({"label": "a  token", "scope": "read"});
     let token = id(&admin.json("POST", "/account/tokens", body).await.is(201).json());
     let body = json!({"label": "a reservation", "count": 1});
     let held = admin.json("POST", "/ports/reservations", body).await.is(201).json();

@@ -3,6 +3,7 @@
 //! Called by [`super::super::shim::init`] only. The first step that fails ends it; the namespaces go away with the
 //! process, so nothing is undone by hand.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,7 +14,7 @@ use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
     Scope,
 };
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
@@ -156,35 +157,39 @@ fn attach(tree: &OwnedFd, to: &Path) -> io::Result<()> {
 /// root: each name on the way is opened by itself.
 fn pin(from: &Path, to: &Path) -> io::Result<()> {
     let tree = sys::mount::copy_of(from, Use::ReadOnly)?;
-    let open = |at: &OwnedFd, name: &Path, flags: OFlags| {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat2(at, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    let open = |at: &OwnedFd, name: &OsStr, flags: OFlags| {
+        rustix::fs::openat(at, name, flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
     };
     let mut at = sys::fs::open_handle(Path::new("."))?;
-    if let Ok(place) = open(&at, to, OFlags::PATH) {
-        return sys::mount::attach(&tree, &place);
-    }
-    let (parents, name) = (to.parent().unwrap_or(Path::new("")), to.file_name().unwrap_or_default());
-    for part in parents.components() {
-        let part = Path::new(part.as_os_str());
-        at = match open(&at, part, OFlags::PATH | OFlags::DIRECTORY) {
+    for part in to.parent().unwrap_or(Path::new("")) {
+        at = match open(&at, part, OFlags::DIRECTORY) {
             Err(Errno::NOENT) => {
                 rustix::fs::mkdirat(&at, part, Mode::from(0o755))?;
-                open(&at, part, OFlags::PATH | OFlags::DIRECTORY)?
+                open(&at, part, OFlags::DIRECTORY)?
             }
             other => other?,
         };
     }
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::RDONLY | OFlags::CLOEXEC;
-    sys::mount::attach(&tree, &rustix::fs::openat(&at, name, flags, Mode::from(0o644))?)
+    let name = to.file_name().unwrap_or_default();
+    let place = match open(&at, name, OFlags::empty()) {
+        Err(Errno::NOENT) => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(&at, name, flags, Mode::from(0o644))?
+        }
+        other => other?,
+    };
+    sys::mount::attach(&tree, &place)
 }
 
-/// Containers may lack one device or the other, and boxes one setting or the other: programs then get what they would get
-/// there.
+/// Containers may lack one device or the other, and boxes one setting or the other, or keep it from us: programs then get
+/// what they would get there.
 fn unless_missing(tree: io::Result<OwnedFd>, to: &Path) -> io::Result<()> {
     match tree {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => attach(&other?, to),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
+            _ => Err(error),
+        },
+        Ok(tree) => attach(&tree, to),
     }
 }
 

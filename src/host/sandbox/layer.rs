@@ -127,25 +127,19 @@ pub fn check_deep(layer: &Layer, device: u64) -> Result<(), LayerError> {
     let mut pending = vec![PathBuf::from(".")];
     while let Some(below) = pending.pop() {
         let path = full_path(layer).join(&below);
-        let failed = |error: rustix::io::Errno| {
+        let failed = |error: io::Error| {
             unfit(layer, &path, &format!("cannot be read ({error}): chmod -R a+rX it for the service user"))
         };
-        let folder = rustix::fs::openat2(
-            &top,
-            &below,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-            rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS,
-        )
-        .map_err(failed)?;
-        for entry in rustix::fs::Dir::read_from(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
+        let folder = sys::fs::open_plain(&top, &below).map_err(failed)?;
+        for entry in rustix::fs::Dir::read_from(&folder).map_err(|error| failed(error.into()))? {
+            let entry = entry.map_err(|error| failed(error.into()))?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
             }
             let inner = path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            let stat = rustix::fs::statat(&folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            let stat = rustix::fs::statat(&folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| failed(error.into()))?;
             check_entry(layer, &inner, stat.st_ino, stat.st_uid, stat.st_gid)?;
             let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
             if kind == rustix::fs::FileType::Directory {
