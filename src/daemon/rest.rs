@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::blocking;
 use crate::sys::memory;
 
 /// How often it looks.
@@ -25,7 +26,7 @@ pub(super) async fn follow() {
         let now = used();
         if now.saturating_sub(seen) < AT_REST && now.saturating_sub(given_back) > WORTH_IT {
             // It cannot fail: without it the daemon is as it was.
-            let _ = tokio::task::spawn_blocking(memory::give_back).await;
+            let _ = blocking::run(memory::give_back).await;
             given_back = used();
         }
         seen = now;

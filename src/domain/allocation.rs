@@ -146,7 +146,8 @@ impl Allocator<'_> {
         Err(Refusal::PortsExhausted(self.exhausted(tx)?))
     }
 
-    /// Claims of the range from `from` up to the first port that nobody claims and nobody listens on: further nobody has to look.
+    /// Claims of the range from `from` up to the first port that nobody claims and nobody listens on: further nobody has to
+    /// look.
     fn claimed_before_a_gap(&self, tx: &Tx, from: u16) -> Result<HashMap<u16, PortClaim>> {
         let mut found = HashMap::new();
         let mut next = from;

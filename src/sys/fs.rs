@@ -39,10 +39,26 @@ pub fn open_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
 /// Opens the folder `path` beneath `root` to list it. Each name on the way is opened by itself, so neither a symlink nor
 /// `..` leads anywhere, and what its owner (we, outside) may not read is made readable.
 pub fn open_readable_beneath(root: &Path, path: &Path) -> io::Result<OwnedFd> {
-    let mut folder = open_readable(CWD, root.as_os_str())?;
+    descend(open_readable(CWD, root.as_os_str())?, path, |folder, name| open_readable(folder, name))
+}
+
+/// Opens the folder `path` beneath the folder `top`; no name on the way may be a symlink.
+pub fn open_plain(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let open = |folder: &OwnedFd, name: &OsStr| {
+        rustix::fs::openat(folder, name, OFlags::RDONLY | OFlags::NOFOLLOW | FOLDER, Mode::empty())
+    };
+    descend(open(top, OsStr::new("."))?, path, open)
+}
+
+/// Goes down from a folder, one name after the other, each opened by `open`; never up.
+fn descend(
+    mut folder: OwnedFd,
+    path: &Path,
+    open: impl Fn(&OwnedFd, &OsStr) -> rustix::io::Result<OwnedFd>,
+) -> io::Result<OwnedFd> {
     for part in path.components() {
         match part {
-            Component::Normal(name) => folder = open_readable(&folder, name)?,
+            Component::Normal(name) => folder = open(&folder, name)?,
             Component::CurDir => {}
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
                 return Err(io::ErrorKind::NotFound.into());
@@ -102,20 +118,6 @@ fn open_under(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     }
     let here = folders.last().ok_or(Errno::XDEV)?;
     Ok(rustix::fs::openat(here, ".", flags, Mode::empty())?)
-}
-
-/// Opens the folder `path` beneath the folder `top`; no name on the way may be a symlink.
-pub fn open_plain(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | FOLDER;
-    let mut folder = rustix::fs::openat(top, ".", flags, Mode::empty())?;
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => folder = rustix::fs::openat(&folder, name, flags, Mode::empty())?,
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(Errno::XDEV.into()),
-        }
-    }
-    Ok(folder)
 }
 
 /// Path by which this process reaches what a descriptor stands for.

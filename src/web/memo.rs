@@ -98,11 +98,11 @@ pub async fn remembered<F: Future<Output = Answer>>(call: Call, draw: impl FnOnc
         return draw(call).await;
     }
     let secret = match &call.who {
-        Some(Who::Session { token, .. }) => token.clone(),
-        Some(Who::Token { bearer, .. }) => bearer.clone(),
+        Some(Who::Session { token, .. }) => token,
+        Some(Who::Token { bearer, .. }) => bearer,
         Some(Who::System) | None => return draw(call).await,
     };
-    let key = key(&secret, &call.path_and_query(), call.headers.get("host"), call.shape);
+    let key = key(secret, &call.path_and_query(), call.headers.get("host"), call.shape);
     let web = call.web.clone();
     // Before anything is read: what is drawn is at least as new.
     let state = State::now(&web);

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use left4me::domain::overlays::NewRevision;
 use left4me::domain::{Domain, Rules};
 use left4me::host::archive::{self, Caps, Upload};
 use left4me::host::history;
@@ -28,6 +29,7 @@ use left4me::model::machine::{
 use left4me::model::port::{Listeners, PortRange, StrayGame};
 use left4me::model::spec::InstanceSpec;
 use left4me::model::time::Timestamp;
+use left4me::model::user::Actor;
 use left4me::store::Store;
 use left4me::web::server::{Limits, serve_tcp};
 use left4me::web::session::csrf_token;
@@ -243,6 +245,26 @@ impl Site {
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Domain) -> T + Send + 'static) -> T {
         let domain = self.domain.clone();
         tokio::task::spawn_blocking(move || work(&domain)).await.unwrap()
+    }
+
+    /// A managed overlay with a revision, without its files.
+    pub async fn managed_overlay(&self, admin: &Client, name: &str) -> u64 {
+        let made = admin.json("POST", "/admin/overlays", json!({ "name": name })).await.is(201).json();
+        let id = made["id"].as_u64().unwrap();
+        self.publish_revision(id).await;
+        id
+    }
+
+    /// Another revision of a managed overlay, without its files.
+    pub async fn publish_revision(&self, overlay: u64) {
+        let id = OverlayId(overlay);
+        self.run(move |domain| {
+            let system = Actor::system();
+            let number = domain.begin_revision(&system, id).unwrap();
+            let new = NewRevision { number, upload_name: "x.zip".into(), files: 1, bytes: 1, warnings: vec![] };
+            domain.publish_revision(&system, id, new).unwrap();
+        })
+        .await;
     }
 
     /// Nobody.

@@ -1,23 +1,13 @@
 //! Who wins a path, as programs read it and as the page shows it.
 
-use left4me::domain::overlays::NewRevision;
 use left4me::model::id::OverlayId;
-use left4me::model::user::Actor;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Site};
 
 /// A managed overlay whose first revision holds one file.
 async fn overlay(site: &Site, admin: &Client, name: &str, file: &str, content: &[u8]) -> u64 {
-    let made = admin.json("POST", "/admin/overlays", json!({ "name": name })).await.is(201).json();
-    let id = made["id"].as_u64().unwrap();
-    site.run(move |domain| {
-        let system = Actor::system();
-        let number = domain.begin_revision(&system, OverlayId(id)).unwrap();
-        let new = NewRevision { number, upload_name: "x.zip".into(), files: 1, bytes: 1, warnings: vec![] };
-        domain.publish_revision(&system, OverlayId(id), new).unwrap();
-    })
-    .await;
+    let id = site.managed_overlay(admin, name).await;
     let path = site.machine.paths.revision(OverlayId(id), 1).join(file);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();

@@ -1,14 +1,13 @@
 //! What the next start changes, on the server's page and on its blueprint's.
 
-use left4me::domain::overlays::NewRevision;
 use left4me::host::instance;
-use left4me::model::id::{OverlayId, ServerId};
+use left4me::model::id::ServerId;
 use left4me::model::spec::{InstanceSpec, SPEC_VERSION, hostname_line};
 use left4me::model::time::Timestamp;
 use left4me::model::user::Actor;
 use serde_json::json;
 
-use crate::harness::{Client, Site};
+use crate::harness::Site;
 
 #[tokio::test]
 async fn a_server_whose_blueprint_changed_says_what_its_next_start_brings() {
@@ -58,34 +57,15 @@ async fn write_spec(site: &Site, id: u64) {
     instance::write_spec(&site.machine.paths, &spec).unwrap();
 }
 
-/// A managed overlay with a revision.
-async fn overlay(site: &Site, admin: &Client, name: &str) -> u64 {
-    let id =
-        admin.json("POST", "/admin/overlays", json!({ "name": name })).await.is(201).json()["id"].as_u64().unwrap();
-    upload(site, id).await;
-    id
-}
-
-/// Another revision of it.
-async fn upload(site: &Site, id: u64) {
-    site.run(move |domain| {
-        let system = Actor::system();
-        let number = domain.begin_revision(&system, OverlayId(id)).unwrap();
-        let new = NewRevision { number, upload_name: "x.zip".into(), files: 1, bytes: 1, warnings: vec![] };
-        domain.publish_revision(&system, OverlayId(id), new).unwrap();
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn the_difference_of_the_next_start_is_told_line_by_line() {
     let site = Site::start().await;
     let admin = site.admin().await;
     install(&site).await;
     let (maps, old, new) = (
-        overlay(&site, &admin, "maps").await,
-        overlay(&site, &admin, "old").await,
-        overlay(&site, &admin, "new").await,
+        site.managed_overlay(&admin, "maps").await,
+        site.managed_overlay(&admin, "old").await,
+        site.managed_overlay(&admin, "new").await,
     );
     let body = json!({
         "name": "b", "arguments": ["+map c1m1_hotel", "-tickrate 100"], "config": ["sv_x 1", "sv_z 1"],
@@ -104,7 +84,7 @@ async fn the_difference_of_the_next_start_is_told_line_by_line() {
         "arguments": ["+map c2m1_highway", "-tickrate 100"], "config": ["sv_y 2", "sv_z 1"], "overlay_ids": [new, maps],
     });
     admin.json("PATCH", &own, change).await.is(200);
-    upload(&site, maps).await;
+    site.publish_revision(maps).await;
     install(&site).await;
     admin.json("PATCH", &path, json!({ "name": "t", "port": 42019 })).await.is(200);
     let expected = [

@@ -8,7 +8,7 @@ use warp::reply::Reply;
 
 use super::servers::{CardFacts, card_markup};
 use crate::domain::servers::ServerView;
-use crate::domain::{Page, Refusal};
+use crate::domain::{Items, Page, Refusal};
 use crate::model::user::Actor;
 use crate::web::error::Answer;
 use crate::web::extract::{Call, Given};
@@ -32,6 +32,13 @@ pub async fn show(given: Given) -> Answer {
     remembered(given.signed_in()?, draw).await
 }
 
+/// The servers of a page, and what each does at this moment.
+fn servers_now(web: &Web, actor: &Actor, page: &Page) -> Result<(Items<ServerView>, Vec<CardFacts>), Refusal> {
+    let servers = web.domain.list_servers(actor, page)?;
+    let now = servers.items.iter().map(|view| CardFacts::of(web, view.server.id)).collect();
+    Ok((servers, now))
+}
+
 async fn draw(call: Call) -> Answer {
     let page = call.page()?;
     if call.is_json() {
@@ -40,8 +47,7 @@ async fn draw(call: Call) -> Answer {
     }
     let (servers, now, steps) = call
         .run(move |web, actor| {
-            let servers = web.domain.list_servers(actor, &page)?;
-            let now = servers.items.iter().map(|view| CardFacts::of(web, view.server.id)).collect::<Vec<_>>();
+            let (servers, now) = servers_now(web, actor, &page)?;
             let has_servers = page.cursor.is_some() || !servers.items.is_empty();
             let steps = first_steps(web, actor, has_servers)?;
             Ok((servers, now, steps))
@@ -65,14 +71,8 @@ pub async fn cards(given: Given) -> Answer {
 
 async fn draw_cards(call: Call) -> Answer {
     let page = call.page()?;
-    let (servers, now) = call
-        .run(move |web, actor| {
-            let servers = web.domain.list_servers(actor, &page)?.items;
-            let now = servers.iter().map(|view| CardFacts::of(web, view.server.id)).collect::<Vec<_>>();
-            Ok((servers, now))
-        })
-        .await?;
-    let inner = inside(&call, &servers, &now);
+    let (servers, now) = call.run(move |web, actor| servers_now(web, actor, &page)).await?;
+    let inner = inside(&call, &servers.items, &now);
     if call.query.typed("seen") == Some(&*digest(&inner)) {
         // What the browser shows is what it would get: laying out fifty cards anew would only cost it time.
         return Ok(StatusCode::NO_CONTENT.into_response());
